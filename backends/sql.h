@@ -1,0 +1,196 @@
+// SQL as data: operations on rows, their results, and the interface that each database driver implements.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace sluice::sql {
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+struct Blob {
+  std::string bytes;
+  bool operator==(const Blob&) const = default;
+};
+// monostate is NULL. Decimals, dates, timestamps, UUIDs and JSON travel as text in the form of contract.md.
+using Value = std::variant<std::monostate, std::int64_t, double, std::string, Blob>;
+using Row = std::vector<Value>;
+
+enum class ColumnType : std::uint8_t {
+  integer, real, decimal, text, boolean, date, timestamp, timestamptz, time, uuid, json, bytes,
+};
+
+struct Column {
+  std::string name;
+  ColumnType type = ColumnType::text;
+  bool nullable = true;
+  bool has_default = false;  // an INSERT may leave it out (a default, an autoincrement)
+  bool generated = false;    // written by the database only
+  bool in_unique_key = false;
+  bool operator==(const Column&) const = default;
+};
+
+struct Table {
+  std::string name;
+  std::vector<Column> columns;  // in the table's order
+  std::vector<std::vector<std::string>> unique_keys;  // primary key first
+  const Column* find(std::string_view column) const;
+  bool operator==(const Table&) const = default;
+};
+
+// A column and a value for it. Names come from the schema or the configuration and are quoted; values are bound.
+struct Bound {
+  std::string column;
+  Value value;
+  bool operator==(const Bound&) const = default;
+};
+
+// What the table looks like. Fails with Failure::schema when it does not exist.
+struct Describe {
+  std::string table;
+  bool operator==(const Describe&) const = default;
+};
+
+// The row with this key: Result.rows holds one Row of `columns`, or none.
+struct ReadRow {
+  std::string table;
+  std::vector<Bound> key;
+  std::vector<std::string> columns;
+  bool operator==(const ReadRow&) const = default;
+};
+
+// Inserts the row or replaces the listed columns of the one with this key (never another row: a second unique key that
+// collides is Failure::refused). `reset` are columns that get their default. Result.affected: 1 inserted, 0 replaced.
+struct ReplaceRow {
+  std::string table;
+  std::vector<Bound> key;
+  std::vector<Bound> values;
+  std::vector<std::string> reset;
+  bool operator==(const ReplaceRow&) const = default;
+};
+
+// Sets the listed columns of the row with this key: UPDATE first, INSERT when there is none.
+// Result.affected: how many of the columns were NULL or absent before and are not now (what HSET replies).
+struct MergeRow {
+  std::string table;
+  std::vector<Bound> key;
+  std::vector<Bound> values;
+  bool operator==(const MergeRow&) const = default;
+};
+
+// Deletes the row with this key. Result.affected: rows deleted.
+struct DeleteRow {
+  std::string table;
+  std::vector<Bound> key;
+  bool operator==(const DeleteRow&) const = default;
+};
+
+// Rows in key order after `after` (exclusive; empty: from the start), at most `limit`.
+struct ListRows {
+  std::string table;
+  std::vector<std::string> key_columns;
+  std::vector<std::string> columns;
+  std::vector<Value> after;
+  std::uint32_t limit = 100;
+  bool operator==(const ListRows&) const = default;
+};
+
+// Where a counter policy keeps its totals. The bookkeeping of incarnations (policies.md, "Counters") is in the table
+// sluice_counter_src(key, inc, n, t, retired, updated_at) of the same database.
+struct CounterTable {
+  std::string table;
+  std::vector<std::string> key_columns;
+  std::string value_column;
+  bool operator==(const CounterTable&) const = default;
+};
+
+// In one snapshot: the row's value, and `t` and `n` already applied for incarnation `inc` of Redis key `redis_key`.
+// Result.rows: one Row {value or NULL (no row), t_sql, n_sql}.
+struct ReadCounter {
+  CounterTable where;
+  std::vector<Value> key;
+  std::string redis_key;
+  std::string inc;
+  bool operator==(const ReadCounter&) const = default;
+};
+
+// One counter's state as read from Redis.
+struct CounterDelta {
+  std::vector<Value> key;
+  std::string redis_key;
+  std::string inc;                        // incarnation
+  std::int64_t n = 0;                     // flush number within the incarnation; applied only if above the stored one
+  std::int64_t t = 0;                     // sum of the increments of this incarnation
+  std::optional<std::int64_t> base;       // set by SET: the incarnation's first flush makes the value base + t
+  std::vector<std::string> retired;       // incarnations that `base` replaces; their later flushes do nothing
+  bool operator==(const CounterDelta&) const = default;
+};
+
+// Applies all deltas in one transaction, each at most once. Result.rows: for each delta a Row {change applied to the
+// value, or NULL when this very delta was refused (its SQLSTATE, its message follow as text)}.
+struct FlushCounters {
+  CounterTable where;
+  std::vector<CounterDelta> deltas;
+  bool operator==(const FlushCounters&) const = default;
+};
+
+struct Ping {
+  bool operator==(const Ping&) const = default;
+};
+
+using Op = std::variant<Ping, Describe, ReadRow, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter, FlushCounters>;
+
+const char* name(const Op& op);  // "read_row": a metric label
+bool is_write(const Op& op);
+
+enum class Failure : std::uint8_t {
+  none,
+  unavailable,  // not reached, locked or timed out before anything was applied: may be tried again
+  refused,      // the database refused this row (constraint, type, range): trying again is useless
+  unknown,      // COMMIT was sent and its outcome is not known: never send it again
+  schema,       // table or column missing, no permission: an operator must act; nothing was applied
+};
+
+struct Error {
+  Failure failure = Failure::none;
+  std::string sqlstate;  // five characters; SQLite: the corresponding one
+  std::string message;   // a sentence for the operator; no values of the client
+  bool operator==(const Error&) const = default;
+};
+
+struct Result {
+  Error error;
+  std::int64_t affected = 0;
+  std::vector<Row> rows;
+  std::optional<Table> table;  // Describe
+  bool ok() const { return error.failure == Failure::none; }
+  bool operator==(const Result&) const = default;
+};
+
+// One connection, used by one worker thread. Connects when first used and again after a loss. Never throws.
+class Session {
+ public:
+  virtual ~Session() = default;
+  // Runs one operation in a transaction of its own.
+  virtual Result run(const Op& op, Deadline deadline) = 0;
+  // Runs row writes in one transaction, in order; a refused one fails alone. One result per op, in order.
+  virtual std::vector<Result> run_group(std::span<const Op* const> ops, Deadline deadline) = 0;
+};
+
+// One configured database. Thread-safe.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::unique_ptr<Session> session() = 0;
+  virtual int writers() const = 0;  // sessions that may write at a time (SQLite: 1)
+  virtual int readers() const = 0;
+};
+
+}  // namespace sluice::sql
