@@ -21,41 +21,84 @@ namespace sluice::sql {
 struct Job {
   Op op;
   Deadline deadline;
-  std::function<void(Result)> done;  // called once, on a worker thread (or in submit(), when the lane is full)
+  // Called once, without any lock held: on a worker thread, or within submit() or stop() when the job is turned away.
+  // Must not throw and must not call stop().
+  std::function<void(Result)> done;
 };
 
 // Any thread may submit. Every job's `done` is called exactly once, also when the pool stops.
+// The write lane keeps its order: row writes that wait while a transaction runs share the next one, in order.
 class Pool {
  public:
   // Upper bounds of a latency histogram, in seconds; the last bucket is +Inf.
   static constexpr std::array<double, 12> kLatencyBounds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
                                                          0.01,   0.025,   0.1,    0.5,   1,      5};
-  struct Stats {  // per operation name, since the start
+  struct Stats {  // per operation name, since the start; times run from submit() to the result
     std::string op;
     std::uint64_t count = 0, unavailable = 0, refused = 0, unknown = 0, schema = 0;
     double seconds = 0;
-    std::array<std::uint64_t, kLatencyBounds.size() + 1> buckets{};
+    std::array<std::uint64_t, kLatencyBounds.size() + 1> buckets{};  // each job in one bucket, not cumulative
   };
   struct Limits {
-    std::size_t lane_jobs_max = 100000;  // per lane; beyond it a job fails at once as Failure::unavailable
+    std::size_t lane_jobs_max = 100000;  // waiting, per lane; beyond it a job fails at once as Failure::unavailable
     std::size_t group_ops_max = 64;      // writes that share a transaction
   };
 
   Pool(std::string name, std::unique_ptr<Backend> backend, Limits limits);
   Pool(std::string name, std::unique_ptr<Backend> backend) : Pool(std::move(name), std::move(backend), Limits{}) {}
   ~Pool();  // stop()
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
 
   void submit(Job job);
 
-  // Refuses new jobs, waits for those that run, fails those that wait as Failure::unavailable.
+  // Refuses new jobs, waits for those that run, fails those that wait as Failure::unavailable. May be called again.
   void stop();
 
-  const std::string& name() const;
-  std::size_t queued() const;                // jobs waiting or running
-  std::uint64_t transactions() const;        // groups and single writes committed
-  std::vector<Stats> stats() const;
-  bool healthy() const;                      // the last operation that reached a verdict reached the database
-  std::string last_error() const;
+  const std::string& name() const { return name_; }
+  std::size_t queued() const;          // jobs waiting or running
+  std::uint64_t transactions() const;  // groups and single writes committed
+  std::vector<Stats> stats() const;    // one entry for every operation name, used or not
+  bool healthy() const;                // the last operation that ran reached the database; false before the first
+  std::string last_error() const;      // of the last operation that failed other than by refusing a row
+
+ private:
+  struct Waiting {
+    Job job;
+    std::chrono::steady_clock::time_point since;
+  };
+  struct Lane {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::deque<Waiting> waiting;  // guarded by mutex, as are the next two
+    std::size_t running = 0;
+    bool stopping = false;
+    std::vector<std::thread> threads;
+  };
+  using Batch = std::vector<Waiting>;
+
+  void start(Lane& lane, int threads, const char* suffix);
+  void work(Lane& lane);
+  bool take(Lane& lane, Batch& batch);
+  void execute(Session& session, Batch& batch);
+  void run_alone(Session& session, Waiting& waiting);
+  void run_together(Session& session, Batch& batch);
+  void finish(Waiting& waiting, Result result, bool ran);
+  void record(const Op& op, const Result& result, double seconds, bool ran);
+  void count_transaction() { transactions_.fetch_add(1, std::memory_order_relaxed); }
+  std::vector<Waiting> close(Lane& lane);
+
+  const std::string name_;
+  const std::unique_ptr<Backend> backend_;
+  const Limits limits_;
+  Lane reads_, writes_;
+  std::atomic<std::uint64_t> transactions_{0};
+  std::mutex stop_mutex_;  // one stop() at a time joins the threads
+
+  mutable std::mutex record_mutex_;
+  std::array<Stats, std::variant_size_v<Op>> stats_;  // guarded by record_mutex_, as are the next two
+  bool healthy_ = false;
+  std::string last_error_;
 };
 
 }  // namespace sluice::sql

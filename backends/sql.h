@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -24,7 +25,18 @@ using Value = std::variant<std::monostate, std::int64_t, double, std::string, Bl
 using Row = std::vector<Value>;
 
 enum class ColumnType : std::uint8_t {
-  integer, real, decimal, text, boolean, date, timestamp, timestamptz, time, uuid, json, bytes,
+  integer,
+  real,
+  decimal,
+  text,
+  boolean,
+  date,
+  timestamp,
+  timestamptz,
+  time,
+  uuid,
+  json,
+  bytes,
 };
 
 struct Column {
@@ -34,14 +46,15 @@ struct Column {
   bool has_default = false;  // an INSERT may leave it out (a default, an autoincrement)
   bool generated = false;    // written by the database only
   bool in_unique_key = false;
+  bool exact = true;  // distinct values of a key stay distinct here: no case folding, no text turned into a number
   bool operator==(const Column&) const = default;
 };
 
 struct Table {
   std::string name;
-  std::vector<Column> columns;  // in the table's order
+  std::vector<Column> columns;                        // in the table's order
   std::vector<std::vector<std::string>> unique_keys;  // primary key first
-  const Column* find(std::string_view column) const;
+  const Column* find(std::string_view column) const;  // nullptr: none of exactly this name
   bool operator==(const Table&) const = default;
 };
 
@@ -66,6 +79,7 @@ struct ReadRow {
   bool operator==(const ReadRow&) const = default;
 };
 
+// The keys of ReplaceRow, MergeRow and DeleteRow name one row: Failure::schema when several rows have the key.
 // Inserts the row or replaces the listed columns of the one with this key (never another row: a second unique key that
 // collides is Failure::refused). `reset` are columns that get their default. Result.affected: 1 inserted, 0 replaced.
 struct ReplaceRow {
@@ -112,7 +126,7 @@ struct CounterTable {
 };
 
 // In one snapshot: the row's value, and `t` and `n` already applied for incarnation `inc` of Redis key `redis_key`.
-// Result.rows: one Row {value or NULL (no row), t_sql, n_sql}.
+// Result.rows: one Row {value or NULL (no row), t_sql, n_sql}; t_sql and n_sql are 0 for an incarnation never flushed.
 struct ReadCounter {
   CounterTable where;
   std::vector<Value> key;
@@ -125,11 +139,11 @@ struct ReadCounter {
 struct CounterDelta {
   std::vector<Value> key;
   std::string redis_key;
-  std::string inc;                        // incarnation
-  std::int64_t n = 0;                     // flush number within the incarnation; applied only if above the stored one
-  std::int64_t t = 0;                     // sum of the increments of this incarnation
-  std::optional<std::int64_t> base;       // set by SET: the incarnation's first flush makes the value base + t
-  std::vector<std::string> retired;       // incarnations that `base` replaces; their later flushes do nothing
+  std::string inc;                   // incarnation
+  std::int64_t n = 0;                // flush number within the incarnation; applied only if above the stored one
+  std::int64_t t = 0;                // sum of the increments of this incarnation
+  std::optional<std::int64_t> base;  // set by SET: the incarnation's first flush makes the value base + t
+  std::vector<std::string> retired;  // incarnations that `base` replaces; their later flushes do nothing
   bool operator==(const CounterDelta&) const = default;
 };
 
@@ -147,8 +161,9 @@ struct Ping {
 
 using Op = std::variant<Ping, Describe, ReadRow, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter, FlushCounters>;
 
-const char* name(const Op& op);  // "read_row": a metric label
-bool is_write(const Op& op);
+const char* name(const Op& op);   // "read_row": a metric label
+bool is_write(const Op& op);      // changes rows
+bool is_row_write(const Op& op);  // may share a transaction with others (Session::run_group)
 
 enum class Failure : std::uint8_t {
   none,
@@ -191,6 +206,8 @@ class Backend {
   virtual std::unique_ptr<Session> session() = 0;
   virtual int writers() const = 0;  // sessions that may write at a time (SQLite: 1)
   virtual int readers() const = 0;
+  // The statement that creates sluice_counter_src, the table that counter policies need beside their own.
+  virtual std::string counter_ddl() const = 0;
 };
 
 }  // namespace sluice::sql
