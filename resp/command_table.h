@@ -9,14 +9,21 @@
 
 namespace sluice::resp {
 
-// One enumerator per line of commands.def (`get`, `hset`, ...), then `count`.
-enum class CommandId : std::uint16_t;
+// One enumerator per line of commands.def (`get`, `hset`, `restore_asking`, ...), then `count`.
+enum class CommandId : std::uint16_t {
+#define COMMAND(id, name, arity, flags, first_key, last_key, key_step) id,
+#include "resp/commands.def"
+#undef COMMAND
+  count
+};
 
-// Flags as `COMMAND INFO` names them.
+// Flags as `COMMAND INFO` names them. A command with subcommands (CLIENT, XGROUP, ...) has the flags of all of them but
+// HELP; it is `readonly` only when none of them writes.
 namespace flag {
+inline constexpr std::uint32_t none = 0;
 inline constexpr std::uint32_t write = 1U << 0;
 inline constexpr std::uint32_t readonly = 1U << 1;
-inline constexpr std::uint32_t blocking = 1U << 2;      // may wait: BLPOP, XREAD (with BLOCK), ...
+inline constexpr std::uint32_t blocking = 1U << 2;  // may wait: BLPOP, XREAD (with BLOCK), WAIT
 inline constexpr std::uint32_t pubsub = 1U << 3;
 inline constexpr std::uint32_t admin = 1U << 4;
 inline constexpr std::uint32_t no_auth = 1U << 5;
@@ -31,7 +38,9 @@ struct CommandInfo {
   CommandId id;
   int arity;  // including the name; negative: at least that many
   std::uint32_t flags;
-  int first_key, last_key, key_step;  // as COMMAND INFO; 0 = no keys; last_key < 0 counts from the end
+  // As COMMAND INFO; 0 = no keys, or only movable ones; last_key < 0 counts from the end. Of SSUBSCRIBE, SUNSUBSCRIBE
+  // and SPUBLISH these are channels.
+  int first_key, last_key, key_step;
 
   bool has(std::uint32_t f) const { return (flags & f) != 0; }
   bool arity_fits(std::size_t args) const;
@@ -42,7 +51,7 @@ const CommandInfo* find_command(std::string_view name);
 const CommandInfo& command_info(CommandId id);
 
 // Replaces `keys` by the indexes into command.args of every key, movable ones included (EVAL, XREAD, SORT ... STORE).
-// Empty when the arguments are malformed: Redis will refuse the command.
+// Channels are not keys. Empty when the arguments are malformed: Redis will refuse the command.
 void find_keys(const CommandInfo& info, const Command& command, std::vector<std::uint32_t>& keys);
 
 }  // namespace sluice::resp
