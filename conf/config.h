@@ -22,6 +22,7 @@ struct Endpoint {
   std::string host;  // tcp: name or address, no brackets
   std::uint16_t port = 0;
   std::string path;  // unix_socket
+  bool operator==(const Endpoint&) const = default;
 };
 std::string to_string(const Endpoint& endpoint);
 
@@ -37,6 +38,7 @@ struct ProxyOptions {
   std::size_t max_bulk_length = std::size_t{512} << 20;
   std::size_t client_output_buffer_limit = std::size_t{1} << 30;
   Duration shutdown_timeout{10000};
+  bool operator==(const ProxyOptions&) const = default;
 };
 
 struct UpstreamOptions {
@@ -45,12 +47,14 @@ struct UpstreamOptions {
   std::string user;      // the proxy's own credentials; empty: the default user
   std::string password;  // secret
   Duration connect_timeout{1000};
+  bool operator==(const UpstreamOptions&) const = default;
 };
 
 struct AdminOptions {
   std::optional<Endpoint> listen;
   std::string token;  // secret; empty: none
   std::vector<std::string> users{"default"};
+  bool operator==(const AdminOptions&) const = default;
 };
 
 struct BackendOptions {
@@ -60,6 +64,7 @@ struct BackendOptions {
   std::string url;   // as written, secrets included: print with redacted()
   std::string path;  // sqlite: the file
   int connections = 4;
+  bool operator==(const BackendOptions&) const = default;
 };
 
 enum class ValueMode : std::uint8_t { json, hash, raw, counter };
@@ -142,6 +147,7 @@ struct PolicyOptions {
 
   // Reads load absent rows: cache-aside, or any policy that writes (its rows can always be loaded again).
   bool fills() const { return read == ReadMode::cache_aside || write != WriteMode::none; }
+  bool operator==(const PolicyOptions&) const = default;
 };
 
 struct Config {
@@ -150,6 +156,7 @@ struct Config {
   AdminOptions admin;
   std::vector<BackendOptions> backends;
   std::vector<PolicyOptions> policies;
+  bool operator==(const Config&) const = default;
 };
 
 }  // namespace sluice::conf

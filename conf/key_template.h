@@ -27,23 +27,26 @@ class KeyTemplate {
     std::size_t offset;  // byte of the template
   };
 
-  // Nullopt and `error` filled when `text` is not a template.
+  // Nullopt and `error` filled when `text` is not a template, or when one key could be read in two ways: for a given
+  // key there is never more than one list of values.
   static std::optional<KeyTemplate> parse(std::string_view text, ParseError& error);
 
-  const std::string& text() const { return text_; }      // as configured
-  const std::string& prefix() const { return prefix_; }  // the literal every key begins with
-  const std::vector<Part>& parts() const { return parts_; }
+  const std::string& text() const { return text_; }          // as configured
+  const std::string& prefix() const { return prefix_; }      // the literal every key begins with
+  const std::vector<Part>& parts() const { return parts_; }  // the first is the prefix
   std::vector<std::string> placeholders() const;
 
   // The placeholders' values in order, as views into `key`; false when `key` does not match.
-  // `values` is replaced; its capacity is kept.
+  // `values` is replaced; nothing is allocated beyond its capacity.
   bool match(std::string_view key, std::vector<std::string_view>& values) const;
 
-  // The key with these placeholder values; the inverse of match().
+  // The key with these placeholder values, one for each: the inverse of match(). Does not check that they fit.
   std::string format(const std::vector<std::string_view>& values) const;
 
-  // True when some key matches both. May say true for templates that only nearly overlap.
+  // True when some key matches both. Exact; for load time, it is not fast.
   bool overlaps(const KeyTemplate& other) const;
+
+  bool operator==(const KeyTemplate&) const = default;
 
  private:
   std::string text_;

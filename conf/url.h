@@ -1,0 +1,25 @@
+// Url: the addresses a configuration names: where to listen, Redis, databases.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "conf/config.h"
+
+namespace sluice::conf {
+
+// host:port, [v6]:port or unix:/path. Port 0 stands for any free one. Nullopt: `error` says what is wrong.
+std::optional<Endpoint> parse_endpoint(std::string_view text, std::string& error);
+
+// redis://[user[:password]@]host[:port][/db] or unix:/path[?db=N]. Sets endpoint, db, user and password.
+bool parse_upstream_url(std::string_view url, UpstreamOptions& upstream, std::string& error);
+std::string format_upstream_url(const UpstreamOptions& upstream);  // without the credentials
+
+// sqlite:PATH. Sets kind, url and path.
+bool parse_backend_url(std::string_view url, BackendOptions& backend, std::string& error);
+
+// `url` with its password replaced by "<redacted>"; works on any text that has the form of a URL.
+std::string redacted(std::string_view url);
+
+}  // namespace sluice::conf

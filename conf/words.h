@@ -1,0 +1,16 @@
+// Words: near misses among names, and lists of names for messages.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sluice::conf {
+
+// ` (did you mean "x"?)` for the closest of `known`, or nothing when none is near.
+std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known);
+
+// "a", "b" or "c".
+std::string any_of(const std::vector<std::string_view>& words);
+
+}  // namespace sluice::conf
