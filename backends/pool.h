@@ -12,6 +12,8 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "backends/sql.h"
@@ -68,7 +70,7 @@ class Pool {
     std::chrono::steady_clock::time_point since;
   };
   struct Lane {
-    std::mutex mutex;
+    mutable std::mutex mutex;
     std::condition_variable wake;
     std::deque<Waiting> waiting;  // guarded by mutex, as are the next two
     std::size_t running = 0;
@@ -77,28 +79,29 @@ class Pool {
   };
   using Batch = std::vector<Waiting>;
 
-  void start(Lane& lane, int threads, const char* suffix);
+  void start(Lane& lane, int threads, const char* prefix);
   void work(Lane& lane);
   bool take(Lane& lane, Batch& batch);
   void execute(Session& session, Batch& batch);
-  void run_alone(Session& session, Waiting& waiting);
-  void run_together(Session& session, Batch& batch);
-  void finish(Waiting& waiting, Result result, bool ran);
-  void record(const Op& op, const Result& result, double seconds, bool ran);
-  void count_transaction() { transactions_.fetch_add(1, std::memory_order_relaxed); }
-  std::vector<Waiting> close(Lane& lane);
+  std::vector<Waiting*> run(Session& session, const std::vector<Waiting*>& jobs);
+  void turn_away(Waiting& waiting, const char* sqlstate, const char* why);
+  void finish(Waiting& waiting, Result result);
+  void record(const Waiting& waiting, const Result& result);
+  void note_health(const Result& result);
+  static std::deque<Waiting> close(Lane& lane);
 
   const std::string name_;
   const std::unique_ptr<Backend> backend_;
   const Limits limits_;
-  Lane reads_, writes_;
   std::atomic<std::uint64_t> transactions_{0};
-  std::mutex stop_mutex_;  // one stop() at a time joins the threads
 
   mutable std::mutex record_mutex_;
   std::array<Stats, std::variant_size_v<Op>> stats_;  // guarded by record_mutex_, as are the next two
   bool healthy_ = false;
   std::string last_error_;
+
+  std::mutex stop_mutex_;  // one stop() at a time joins the threads
+  Lane reads_, writes_;
 };
 
 }  // namespace sluice::sql

@@ -1,0 +1,226 @@
+// Pool: lanes of waiting jobs, the threads that take them, and what became of each.
+#include "backends/pool.h"
+
+#include <algorithm>
+#include <pthread.h>
+#include <span>
+#include <utility>
+
+namespace sluice::sql {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+template <std::size_t... I>
+std::array<Pool::Stats, sizeof...(I)> named_stats(std::index_sequence<I...>) {
+  std::array<Pool::Stats, sizeof...(I)> stats;
+  ((stats[I].op = name(Op(std::in_place_index<I>))), ...);
+  return stats;
+}
+
+std::size_t bucket_of(double seconds) {
+  const auto& bounds = Pool::kLatencyBounds;
+  return static_cast<std::size_t>(std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin());
+}
+
+// The kernel takes 15 bytes.
+void name_this_thread(const std::string& name) { pthread_setname_np(pthread_self(), name.substr(0, 15).c_str()); }
+
+}  // namespace
+
+Pool::Pool(std::string name, std::unique_ptr<Backend> backend, Limits limits)
+    : name_(std::move(name)),
+      backend_(std::move(backend)),
+      limits_(limits),
+      stats_(named_stats(std::make_index_sequence<std::variant_size_v<Op>>{})) {
+  start(reads_, backend_->readers(), "sql-r-");
+  start(writes_, backend_->writers(), "sql-w-");
+}
+
+Pool::~Pool() { stop(); }
+
+void Pool::start(Lane& lane, int threads, const char* prefix) {
+  for (int i = 0; i < threads; ++i) {
+    lane.threads.emplace_back([this, &lane, thread_name = prefix + name_] {
+      name_this_thread(thread_name);
+      work(lane);
+    });
+  }
+}
+
+void Pool::submit(Job job) {
+  Lane& lane = is_write(job.op) ? writes_ : reads_;
+  Waiting waiting{std::move(job), Clock::now()};
+  const char* refusal = "sluice is stopping";
+  {
+    const std::lock_guard lock(lane.mutex);
+    if (!lane.stopping) {
+      if (lane.waiting.size() < limits_.lane_jobs_max) {
+        lane.waiting.push_back(std::move(waiting));
+        lane.wake.notify_one();
+        return;
+      }
+      refusal = "too many operations are waiting";
+    }
+  }
+  turn_away(waiting, "57P03", refusal);
+}
+
+void Pool::stop() {
+  const std::lock_guard lock(stop_mutex_);
+  for (Lane* lane : {&reads_, &writes_}) {
+    for (auto& waiting : close(*lane)) turn_away(waiting, "57P03", "sluice is stopping");
+  }
+  for (Lane* lane : {&reads_, &writes_}) {
+    for (auto& thread : lane->threads) thread.join();
+    lane->threads.clear();
+  }
+}
+
+std::deque<Pool::Waiting> Pool::close(Lane& lane) {
+  const std::lock_guard lock(lane.mutex);
+  lane.stopping = true;
+  lane.wake.notify_all();
+  return std::exchange(lane.waiting, {});
+}
+
+void Pool::work(Lane& lane) {
+  const auto session = backend_->session();
+  Batch batch;
+  while (take(lane, batch)) {
+    execute(*session, batch);
+    const std::lock_guard lock(lane.mutex);
+    lane.running -= batch.size();
+  }
+}
+
+// The oldest job, and with a row write those that follow it directly. False: the pool stops.
+bool Pool::take(Lane& lane, Batch& batch) {
+  batch.clear();
+  std::unique_lock lock(lane.mutex);
+  lane.wake.wait(lock, [&] { return lane.stopping || !lane.waiting.empty(); });
+  if (lane.waiting.empty()) return false;
+  do {
+    batch.push_back(std::move(lane.waiting.front()));
+    lane.waiting.pop_front();
+  } while (is_row_write(batch.front().job.op) && batch.size() < limits_.group_ops_max && !lane.waiting.empty() &&
+           is_row_write(lane.waiting.front().job.op));
+  lane.running += batch.size();
+  return true;
+}
+
+// Runs the jobs of the batch that are still in time, until each has its result. Jobs that fail because another one's
+// deadline ended their transaction have lost nothing and run again.
+void Pool::execute(Session& session, Batch& batch) {
+  std::vector<Waiting*> left;
+  for (auto& waiting : batch) left.push_back(&waiting);
+  while (!left.empty()) {
+    const auto now = Clock::now();
+    const auto late = std::stable_partition(left.begin(), left.end(), [&](auto* w) { return w->job.deadline > now; });
+    for (auto w = late; w != left.end(); ++w) turn_away(**w, "57014", "the time was over before its turn came");
+    left.erase(late, left.end());
+    if (!left.empty()) left = run(session, left);
+  }
+}
+
+std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waiting*>& jobs) {
+  std::vector<const Op*> ops;
+  Deadline deadline = Deadline::max();
+  for (const auto* waiting : jobs) {
+    ops.push_back(&waiting->job.op);
+    deadline = std::min(deadline, waiting->job.deadline);
+  }
+  std::vector<Result> results;
+  if (ops.size() == 1) {
+    results.push_back(session.run(*ops[0], deadline));
+  } else {
+    results = session.run_group(ops, deadline);
+  }
+  const bool committed = std::any_of(results.begin(), results.end(), [](const Result& r) { return r.ok(); });
+  if (committed && is_write(*ops[0])) transactions_.fetch_add(1, std::memory_order_relaxed);
+
+  const bool was_late = Clock::now() >= deadline;
+  std::vector<Waiting*> again;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const bool cut_short = was_late && results[i].error.failure == Failure::unavailable;
+    if (cut_short && jobs[i]->job.deadline > deadline) {
+      again.push_back(jobs[i]);
+    } else {
+      note_health(results[i]);
+      finish(*jobs[i], std::move(results[i]));
+    }
+  }
+  return again;
+}
+
+void Pool::turn_away(Waiting& waiting, const char* sqlstate, const char* why) {
+  Result result;
+  result.error = {Failure::unavailable, sqlstate, "backend '" + name_ + "': " + why};
+  finish(waiting, std::move(result));
+}
+
+void Pool::finish(Waiting& waiting, Result result) {
+  record(waiting, result);
+  waiting.job.done(std::move(result));
+}
+
+void Pool::note_health(const Result& result) {
+  const Failure failure = result.error.failure;
+  const std::lock_guard lock(record_mutex_);
+  healthy_ = failure != Failure::unavailable && failure != Failure::unknown;
+  if (failure != Failure::none && failure != Failure::refused) last_error_ = result.error.message;
+}
+
+void Pool::record(const Waiting& waiting, const Result& result) {
+  const std::chrono::duration<double> took = Clock::now() - waiting.since;
+  const std::lock_guard lock(record_mutex_);
+  Stats& stats = stats_[waiting.job.op.index()];
+  ++stats.count;
+  stats.seconds += took.count();
+  ++stats.buckets[bucket_of(took.count())];
+  switch (result.error.failure) {
+    case Failure::none:
+      break;
+    case Failure::unavailable:
+      ++stats.unavailable;
+      break;
+    case Failure::refused:
+      ++stats.refused;
+      break;
+    case Failure::unknown:
+      ++stats.unknown;
+      break;
+    case Failure::schema:
+      ++stats.schema;
+      break;
+  }
+}
+
+std::size_t Pool::queued() const {
+  std::size_t jobs = 0;
+  for (const Lane* lane : {&reads_, &writes_}) {
+    const std::lock_guard lock(lane->mutex);
+    jobs += lane->waiting.size() + lane->running;
+  }
+  return jobs;
+}
+
+std::uint64_t Pool::transactions() const { return transactions_.load(std::memory_order_relaxed); }
+
+std::vector<Pool::Stats> Pool::stats() const {
+  const std::lock_guard lock(record_mutex_);
+  return {stats_.begin(), stats_.end()};
+}
+
+bool Pool::healthy() const {
+  const std::lock_guard lock(record_mutex_);
+  return healthy_;
+}
+
+std::string Pool::last_error() const {
+  const std::lock_guard lock(record_mutex_);
+  return last_error_;
+}
+
+}  // namespace sluice::sql

@@ -1,0 +1,19 @@
+// Operations on rows, as SQLite statements.
+#pragma once
+
+#include "backends/sql.h"
+#include "backends/sqlite_connection.h"
+#include "backends/sqlite_schema.h"
+
+namespace sluice::sql {
+
+Result sqlite_run(SqliteConnection& connection, const ReadRow& op);
+Result sqlite_run(SqliteConnection& connection, const ListRows& op);
+
+// Inside a transaction that writes, after SqliteSchema::refresh(). A failure may leave half of the operation behind:
+// the caller rolls back to a savepoint.
+Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const ReplaceRow& op);
+Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const MergeRow& op);
+Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const DeleteRow& op);
+
+}  // namespace sluice::sql
