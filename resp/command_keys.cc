@@ -28,11 +28,16 @@ struct Option {
   std::size_t values;
 };
 
-// How many arguments to step over for the one at hand: an option with its values, or 1.
-std::size_t step_over(std::string_view arg, std::span<const Option> options) {
+const Option* find_option(std::string_view arg, std::span<const Option> options) {
   for (const Option& option : options)
-    if (is_word(arg, option.word)) return 1 + option.values;
-  return 1;
+    if (is_word(arg, option.word)) return &option;
+  return nullptr;
+}
+
+// How many arguments to step over for the one at hand: an option with its values, or just that.
+std::size_t step_over(std::string_view arg, std::span<const Option> options) {
+  const Option* const option = find_option(arg, options);
+  return 1 + (option != nullptr ? option->values : 0);
 }
 
 void add_range(std::size_t first, std::size_t count, Keys& keys) {
@@ -60,8 +65,8 @@ void add_counted(Args args, std::size_t at, bool with_destination, Keys& keys) {
 void add_streams(Args args, Keys& keys) {
   static constexpr std::array<Option, 4> kOptions{{{"block", 1}, {"count", 1}, {"group", 2}, {"noack", 0}}};
   std::size_t at = 1;
-  while (at < args.size() && !is_word(args[at], "streams")) at += step_over(args[at], kOptions);
-  if (at >= args.size()) return;
+  while (at < args.size() && find_option(args[at], kOptions) != nullptr) at += step_over(args[at], kOptions);
+  if (at >= args.size() || !is_word(args[at], "streams")) return;
   const std::size_t after = args.size() - at - 1;
   if (after % 2 == 0) add_range(at + 1, after / 2, keys);
 }
