@@ -96,4 +96,9 @@ std::optional<std::size_t> parse_size(std::string_view text, std::string& error)
 
 std::string format_size(std::size_t bytes) { return format(kSize, bytes, "0b"); }
 
+std::string format_fraction(double value) {
+  std::array<char, 32> digits{};
+  return {digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr};
+}
+
 }  // namespace sluice::conf

@@ -19,4 +19,7 @@ std::string format_duration(Duration duration);
 std::optional<std::size_t> parse_size(std::string_view text, std::string& error);
 std::string format_size(std::size_t bytes);
 
+// The shortest digits that read back as the same number.
+std::string format_fraction(double value);
+
 }  // namespace sluice::conf

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "conf/text.h"
+
 namespace sluice::conf {
 namespace {
 
@@ -33,7 +35,7 @@ bool consume(std::string_view& text, std::string_view prefix) {
 }
 
 bool parse_unix_path(std::string_view path, Endpoint& endpoint, std::string& error) {
-  if (path.starts_with("///")) path.remove_prefix(2);
+  while (path.starts_with("//")) path.remove_prefix(1);
   if (!path.starts_with('/') || path.size() < 2) return fail(error, "a Unix socket is written unix:/path");
   if (path.size() > kUnixPathMax) return fail(error, "the path of a Unix socket has at most 107 bytes");
   endpoint = {Endpoint::Kind::unix_socket, {}, 0, std::string(path)};
@@ -94,6 +96,8 @@ bool percent_decode(std::string_view text, std::string& decoded, std::string& er
 bool parse_credentials(std::string_view text, UpstreamOptions& upstream, std::string& error) {
   const std::size_t colon = text.find(':');
   if (!percent_decode(text.substr(0, colon), upstream.user, error)) return false;
+  if (!is_utf8(upstream.user) || upstream.user.find('\0') != std::string::npos)
+    return fail(error, "the user is not UTF-8");
   return colon == std::string_view::npos || percent_decode(text.substr(colon + 1), upstream.password, error);
 }
 
@@ -174,7 +178,8 @@ std::string redacted(std::string_view url) {
   const std::size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
   const std::size_t at = url.rfind('@');
   const std::size_t colon = url.find(':', begin);
-  if (scheme == std::string_view::npos || at == std::string_view::npos || colon > at) return std::string(url);
+  if (url.starts_with("sqlite:") || scheme == std::string_view::npos || at == std::string_view::npos || colon > at)
+    return std::string(url);
   return std::string(url.substr(0, colon + 1)) + "<redacted>" + std::string(url.substr(at));
 }
 

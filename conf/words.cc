@@ -7,20 +7,23 @@
 namespace sluice::conf {
 namespace {
 
-// Insertions, deletions and replacements that lead from one word to the other.
+// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
 std::size_t distance(std::string_view from, std::string_view to) {
-  std::vector<std::size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
+  std::vector<std::size_t> before;  // the row of i - 2
+  std::vector<std::size_t> last(to.size() + 1);
+  std::iota(last.begin(), last.end(), 0);
   for (std::size_t i = 1; i <= from.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
+    std::vector<std::size_t> row(to.size() + 1, i);
     for (std::size_t j = 1; j <= to.size(); ++j) {
-      const std::size_t replaced = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+      const std::size_t replaced = last[j - 1] + (from[i - 1] == to[j - 1] ? 0 : 1);
+      row[j] = std::min({replaced, last[j] + 1, row[j - 1] + 1});
+      const bool swapped = i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1];
+      if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
     }
+    before = std::move(last);
+    last = std::move(row);
   }
-  return row.back();
+  return last.back();
 }
 
 constexpr std::size_t kWordBytesMax = 64;  // longer ones resemble nothing
@@ -48,6 +51,14 @@ std::string any_of(const std::vector<std::string_view>& words) {
     text += "\"" + std::string(words[i]) + "\"";
   }
   return text;
+}
+
+bool is_name(std::string_view text) {
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
+  };
+  return !text.empty() && std::all_of(text.begin(), text.end(), fits);
 }
 
 }  // namespace sluice::conf

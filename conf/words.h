@@ -13,4 +13,8 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string_vi
 // "a", "b" or "c".
 std::string any_of(const std::vector<std::string_view>& words);
 
+// What policies and backends may be called: their names appear in metrics, in SLUICE commands and in --set.
+bool is_name(std::string_view text);
+constexpr const char* kNameRule = "a name has letters, digits, '_', '-' and '.' only";
+
 }  // namespace sluice::conf

@@ -257,7 +257,9 @@ TEST(KeyTemplate, TwoTemplatesThatMatchOneKeyOverlap) {
     const KeyTemplate* first = nullptr;
     for (const KeyTemplate& other : templates) {
       if (!other.match(key, values)) continue;
-      if (first != nullptr && met++ < 100) ASSERT_TRUE(first->overlaps(other)) << first->text() << " " << other.text();
+      if (first != nullptr && met++ < 100) {
+        ASSERT_TRUE(first->overlaps(other)) << first->text() << " " << other.text();
+      }
       first = &other;
     }
   }

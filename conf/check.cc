@@ -1,0 +1,184 @@
+// Check: what must hold between the keys of a policy, between policies, and between sections.
+#include "conf/check.h"
+
+#include <algorithm>
+#include <cctype>
+#include <string>
+
+#include "conf/read.h"
+#include "conf/words.h"
+
+namespace sluice::conf {
+namespace {
+
+std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+void check_column(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  const bool one_column = policy.value == ValueMode::raw || policy.value == ValueMode::counter;
+  if (one_column && table.find("column") == nullptr) {
+    mistakes.add(table.place, "[[policy]] lacks \"column\": the one that holds the value");
+  }
+  if (one_column && contains(policy.key.placeholders(), policy.column)) {
+    mistakes.add(place_of(table, "column"), "column: " + quoted(policy.column) + " is a key column already");
+  }
+}
+
+void check_alias(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  if (!policy.alias || policy.key.parts().empty()) return;
+  std::vector<std::string> real = policy.key.placeholders();
+  std::vector<std::string> other = policy.alias->placeholders();
+  std::sort(real.begin(), real.end());
+  std::sort(other.begin(), other.end());
+  if (real == other) return;
+  mistakes.add(place_of(table, "alias"),
+               "alias: must have the same placeholders as the key " + quoted(policy.key.text()));
+}
+
+void check_delays(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  if (policy.retry_initial_delay <= policy.retry_max_delay) return;
+  mistakes.add(place_of(table, "retry_initial_delay"), "retry_initial_delay: is longer than retry_max_delay");
+}
+
+void check_read(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  if (policy.write == WriteMode::none || policy.read != ReadMode::none || table.find("read") == nullptr) return;
+  mistakes.add(place_of(table, "read"),
+               "read: \"none\" is not possible with a write policy, which reads its rows as well");
+}
+
+// --- Between policies.
+
+// One template of a policy: its key or its alias.
+struct Template {
+  const KeyTemplate* key;
+  const PolicyOptions* policy;
+  const Place* place;
+};
+
+std::vector<Template> all_templates(const Config& config, const std::vector<const Node*>& tables) {
+  std::vector<Template> templates;
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const PolicyOptions& policy = config.policies[i];
+    templates.push_back({&policy.key, &policy, &place_of(*tables[i], "key")});
+    if (policy.alias) templates.push_back({&*policy.alias, &policy, &place_of(*tables[i], "alias")});
+  }
+  return templates;
+}
+
+void check_templates(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {
+  const std::vector<Template> templates = all_templates(config, tables);
+  for (std::size_t i = 0; i < templates.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      const Template& late = templates[i];
+      const Template& early = templates[j];
+      if (late.key->prefix() != early.key->prefix() || !late.key->overlaps(*early.key)) continue;
+      mistakes.add(*late.place, quoted(late.key->text()) + " and " + quoted(early.key->text()) + " of policy " +
+                                    quoted(early.policy->name) + " can match the same key");
+      break;
+    }
+  }
+}
+
+void check_names(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const std::string& name = config.policies[i].name;
+    const auto same = [&](const PolicyOptions& other) { return !name.empty() && other.name == name; };
+    const auto end = config.policies.begin() + static_cast<std::ptrdiff_t>(i);
+    if (std::any_of(config.policies.begin(), end, same)) {
+      mistakes.add(place_of(*tables[i], "name"), "name: another policy is named " + quoted(name));
+    }
+  }
+}
+
+void check_backends(const Config& config, const std::vector<const Node*>& tables,
+                    const std::vector<std::string_view>& backends, Mistakes& mistakes) {
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const std::string& name = config.policies[i].backend;
+    if (name.empty() || std::find(backends.begin(), backends.end(), name) != backends.end()) continue;
+    mistakes.add(place_of(*tables[i], "backend"),
+                 "backend: there is no [backend." + name + "]" + did_you_mean(name, backends));
+  }
+}
+
+// Most databases do not tell `Users` from `users`.
+bool same_table(const PolicyOptions& a, const PolicyOptions& b) {
+  const auto lower = [](unsigned char c) { return std::tolower(c); };
+  const auto same = [&](unsigned char x, unsigned char y) { return lower(x) == lower(y); };
+  return !a.table.empty() && a.backend == b.backend &&
+         std::equal(a.table.begin(), a.table.end(), b.table.begin(), b.table.end(), same);
+}
+
+bool is_counter(const PolicyOptions& policy) { return policy.value == ValueMode::counter; }
+
+// What is wrong with two policies on one table, if anything. The first reads, the second writes it.
+std::string conflict_of(const PolicyOptions& reader, const PolicyOptions& writer) {
+  const std::string who = "policy " + quoted(writer.name);
+  if (is_counter(reader) && is_counter(writer)) {
+    return reader.column == writer.column ? who + " counts in the same column of this table" : std::string();
+  }
+  const bool writes = is_counter(writer) || writer.write != WriteMode::none;
+  if (!writes || !reader.fills()) return {};
+  if (reader.write != WriteMode::none && writer.write != WriteMode::none && reader.write != writer.write) {
+    return who + " writes this table in the other way: a table is written through or behind, not both";
+  }
+  if (contains(reader.tables, reader.table)) return {};
+  return who + " writes this table: a policy that reads it as well would have to list it in \"tables\"" +
+         ", which is not built yet";
+}
+
+void check_tables(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    for (std::size_t j = 0; j < tables.size(); ++j) {
+      if (i == j || !same_table(config.policies[i], config.policies[j])) continue;
+      const std::string conflict = conflict_of(config.policies[i], config.policies[j]);
+      if (conflict.empty()) continue;
+      mistakes.add(place_of(*tables[i], "table"), "table: " + conflict);
+      break;
+    }
+  }
+}
+
+// --- Between sections.
+
+const Place& section_place(const Node& root, std::string_view section, std::string_view key) {
+  const Member* member = root.find(section);
+  return member == nullptr ? root.place : place_of(member->value, key);
+}
+
+}  // namespace
+
+void check_policy(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  check_column(policy, table, mistakes);
+  check_alias(policy, table, mistakes);
+  check_delays(policy, table, mistakes);
+  check_read(policy, table, mistakes);
+}
+
+void check_policies(const Config& config, const std::vector<const Node*>& tables,
+                    const std::vector<std::string_view>& backends, Mistakes& mistakes) {
+  check_names(config, tables, mistakes);
+  check_backends(config, tables, backends, mistakes);
+  check_templates(config, tables, mistakes);
+  check_tables(config, tables, mistakes);
+}
+
+void check_addresses(const Config& config, const Node& root, Mistakes& mistakes) {
+  const auto fixed = [](const Endpoint& endpoint) {
+    return endpoint.kind == Endpoint::Kind::unix_socket || endpoint.port != 0;
+  };
+  for (const Endpoint& listen : config.proxy.listen) {
+    if (listen == config.upstream.endpoint) {
+      mistakes.add(section_place(root, "proxy", "listen"),
+                   "listen: " + quoted(to_string(listen)) + " is the address of Redis");
+    }
+    if (config.admin.listen == listen && fixed(listen)) {
+      mistakes.add(section_place(root, "admin", "listen"),
+                   "listen: " + quoted(to_string(listen)) + " is an address of the proxy already");
+    }
+  }
+}
+
+}  // namespace sluice::conf

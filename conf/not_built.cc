@@ -1,0 +1,95 @@
+// What the configuration format has and this version does not: keys and values that are refused by name.
+#include "conf/not_built.h"
+
+#include <array>
+#include <cstdint>
+
+namespace sluice::conf {
+namespace {
+
+enum class Refuse : std::uint8_t { always, equal, prefix, other };
+
+struct Entry {
+  std::string_view section;
+  std::string_view key;
+  Refuse refuse;  // always, or when the value equals, begins with, or is other than `value`
+  std::string_view value;
+};
+
+// Whoever builds one of these deletes its line.
+constexpr std::array kEntries{
+    Entry{"proxy", "connections", Refuse::equal, "session"},
+    Entry{"upstream", "url", Refuse::prefix, "rediss://"},
+    Entry{"upstream", "url", Refuse::prefix, "redis+cluster://"},
+    Entry{"upstream", "url", Refuse::prefix, "redis+sentinel://"},
+    Entry{"backend", "url", Refuse::prefix, "postgresql://"},
+    Entry{"backend", "url", Refuse::prefix, "mysql://"},
+    Entry{"policy", "unknown_fields", Refuse::equal, "cache-only"},
+    Entry{"policy", "query", Refuse::always, ""},
+    Entry{"policy", "rows", Refuse::always, ""},
+    Entry{"policy", "tables", Refuse::always, ""},
+    Entry{"policy", "refresh_ahead", Refuse::other, "0"},
+    Entry{"policy", "invalidation", Refuse::equal, "outbox"},
+    Entry{"policy", "write", Refuse::equal, "write-behind"},
+    Entry{"policy", "write_query", Refuse::always, ""},
+    Entry{"policy", "conflict", Refuse::other, "update"},
+    Entry{"policy", "on_delete", Refuse::equal, "row"},
+    Entry{"policy", "ttl_column", Refuse::always, ""},
+    Entry{"policy", "unmanaged_writes", Refuse::equal, "invalidate"},
+    Entry{"policy", "queue_max_entries", Refuse::always, ""},
+    Entry{"policy", "queue_max_bytes", Refuse::always, ""},
+    Entry{"policy", "on_full", Refuse::always, ""},
+    Entry{"policy", "retry_initial_delay", Refuse::always, ""},
+    Entry{"policy", "retry_max_delay", Refuse::always, ""},
+    Entry{"policy", "dlq_max_entries", Refuse::always, ""},
+    Entry{"policy", "history_table", Refuse::always, ""},
+    Entry{"policy", "ops_field", Refuse::always, ""},
+    Entry{"policy", "ack_ttl", Refuse::always, ""},
+};
+
+bool applies(const Entry& entry, std::string_view value) {
+  switch (entry.refuse) {
+    case Refuse::always:
+      return true;
+    case Refuse::equal:
+      return value == entry.value;
+    case Refuse::prefix:
+      return value.starts_with(entry.value);
+    case Refuse::other:
+      return value != entry.value;
+  }
+  return false;
+}
+
+std::string message(const Entry& entry) {
+  const std::string key(entry.key);
+  switch (entry.refuse) {
+    case Refuse::always:
+      return "\"" + key + "\" is not built yet";
+    case Refuse::equal:
+      return key + " = \"" + std::string(entry.value) + "\" is not built yet";
+    case Refuse::prefix:
+      return std::string(entry.value) + " is not built yet";
+    case Refuse::other:
+      return key + ": only " + std::string(entry.value) + " is built yet";
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string not_built(std::string_view section, std::string_view key, std::string_view value) {
+  for (const Entry& entry : kEntries) {
+    if (entry.section == section && entry.key == key && applies(entry, value)) return message(entry);
+  }
+  return {};
+}
+
+bool is_key_not_built(std::string_view section, std::string_view key) {
+  for (const Entry& entry : kEntries) {
+    if (entry.section == section && entry.key == key && entry.refuse == Refuse::always) return true;
+  }
+  return false;
+}
+
+}  // namespace sluice::conf
