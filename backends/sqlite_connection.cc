@@ -176,13 +176,8 @@ Error SqliteConnection::open() {
   }
   constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
   const int code = sqlite3_open_v2(path_.c_str(), &db_, kFlags, nullptr);
-  Error failed;
-  if (code == SQLITE_OK) {
-    failed = configure();
-  } else {
-    failed = error(Failure::unavailable, "08001",
-                   "cannot open '" + path_ + "', which must exist: " + std::string(sqlite3_errstr(code)));
-  }
+  Error failed = code == SQLITE_OK ? configure() : failure(code, true);
+  if (code != SQLITE_OK) failed.message += " ('" + path_ + "' must exist: it is never created)";
   if (failed.failure != Failure::none) close();
   return failed;
 }

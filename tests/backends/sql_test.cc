@@ -1,11 +1,11 @@
 // Tests of sql.h: names and kinds of operations.
 #include "backends/sql.h"
 
-#include <gtest/gtest.h>
-
 #include <set>
 #include <string>
 #include <utility>
+
+#include <gtest/gtest.h>
 
 namespace sluice::sql {
 namespace {
