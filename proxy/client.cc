@@ -1,0 +1,682 @@
+// Client: taking commands from the input, and putting replies in their order.
+#include "proxy/client.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <functional>
+#include <utility>
+
+#include "policies/policy.h"
+#include "proxy/guards.h"
+#include "proxy/log.h"
+#include "proxy/loop.h"
+#include "proxy/sluice_dispatch.h"
+#include "resp/encode.h"
+
+namespace sluice::proxy {
+namespace {
+
+using resp::CommandId;
+using Where = Session::Plan::Where;
+
+// While input waits for its turn, this much is read ahead and no more.
+constexpr std::size_t kReadAheadBytes = 64UL << 10;
+// Room made in the input when part of a command is there already.
+constexpr std::size_t kReadBytes = 16UL << 10;
+constexpr std::size_t kReadBytesMax = 1UL << 20;
+// Commands of one client that policies work on at a time.
+constexpr std::size_t kSlotsMax = 1024;
+
+constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
+constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
+// Redis refuses it, inside MULTI too, where that makes EXEC fail: as after any command that could not be queued.
+constexpr std::string_view kRefused = "*1\r\n$15\r\nSLUICE-REFUSED\r\n";
+// Gives the connection a write of its own, so that WAIT counts from here on (connections.md, rule 2).
+constexpr std::string_view kFence = "*3\r\n$7\r\nPUBLISH\r\n$14\r\n__sluice:fence\r\n$0\r\n\r\n";
+
+resp::CommandLimits limits_of(const conf::ProxyOptions& options) {
+  resp::CommandLimits limits;
+  limits.bulk_bytes_max = options.max_bulk_length;
+  return limits;
+}
+
+std::string error_line(std::string_view text) {
+  std::string line;
+  resp::append_error(line, text);
+  return line;
+}
+
+bool is_word(std::string_view text, std::string_view upper_case) {
+  return std::equal(text.begin(), text.end(), upper_case.begin(), upper_case.end(),
+                    [](unsigned char a, unsigned char b) { return std::toupper(a) == b; });
+}
+
+std::size_t row_of(std::string_view key) { return std::hash<std::string_view>{}(key); }
+
+// The note of Expect::held: whether the command may have blocked, then the keys whose leases must be cleared.
+std::string held_note(bool blocking, const std::vector<std::string>& keys) {
+  std::string note(1, blocking ? 'b' : '-');
+  return note + encode_keys(keys);
+}
+
+}  // namespace
+
+Client::Client(Loop& loop, ClientId id, Stream::Kind kind)
+    : loop_(loop),
+      id_(id),
+      stream_(loop.events().uv(), kind, *this),
+      parser_(limits_of(loop.config().proxy)),
+      last_active_(loop.events().now()) {}
+
+Client::~Client() { loop_.events().forget(*this); }
+
+void Client::begin() {
+  stream_.set_no_delay();
+  stream_.start_reading();
+}
+
+// --- Reading -----------------------------------------------------------------------------------------------------
+
+// Straight into the loop's scratch memory, unless part of a command is already here.
+uv_buf_t Client::on_read_buffer() {
+  if (input_.empty()) {
+    const auto scratch = loop_.events().scratch();
+    return uv_buf_init(scratch.data(), static_cast<unsigned>(scratch.size()));
+  }
+  const auto room = input_.reserve(std::clamp(parser_.bytes_missing(), kReadBytes, kReadBytesMax));
+  return uv_buf_init(room.data(), static_cast<unsigned>(room.size()));
+}
+
+void Client::on_read(std::size_t bytes) {
+  last_active_ = loop_.events().now();
+  loop_.metrics().client_bytes_in.add(bytes);
+  if (input_.empty()) {
+    const std::string_view fresh{loop_.events().scratch().data(), bytes};
+    const std::size_t taken = process(fresh);
+    if (!closed_) input_.append(fresh.substr(taken));
+  } else {
+    input_.commit(bytes);
+    const std::size_t taken = process(input_.view());
+    if (!closed_) input_.consume(taken);
+  }
+  if (!closed_) continue_reading();
+}
+
+void Client::on_end(bool orderly) {
+  // A client that shut down its sending side still gets the replies to what it sent; nobody pops an element for it.
+  if (!orderly || session_.blocked() || session_.subscribed() || relaying_) return close();
+  finish();
+}
+
+void Client::resume() {
+  if (closed_ || processing_) return;
+  if (!input_.empty()) {
+    const std::size_t taken = process(input_.view());
+    if (closed_) return;
+    input_.consume(taken);
+  }
+  unpin_if_possible();
+  continue_reading();
+}
+
+// Stops reading while what was read has to wait; a command that is merely incomplete is read on.
+void Client::continue_reading() {
+  const bool waits = !input_.empty() && parser_.idle() && input_.size() >= kReadAheadBytes;
+  if (input_.size() > loop_.config().proxy.query_buffer_limit) return close();
+  if (finishing_ || waits) {
+    stream_.stop_reading();
+  } else {
+    stream_.start_reading();
+  }
+}
+
+// Takes the commands that can be taken now; returns how many bytes they had.
+std::size_t Client::process(std::string_view input) {
+  processing_ = true;
+  std::size_t taken = 0;
+  resp::Command command;
+  while (!closed_ && !finishing_ && taken < input.size()) {
+    if (raw_) {
+      own_->send_raw(input.substr(taken));
+      taken = input.size();
+      break;
+    }
+    const auto status = parser_.next(input.substr(taken), command);
+    if (status == resp::CommandParser::Status::command) {
+      if (!take(command)) break;
+      taken += command.wire.size();
+    } else if (status == resp::CommandParser::Status::skip) {
+      flush_run();
+      taken += parser_.skipped();
+    } else {
+      bad_input_ = status == resp::CommandParser::Status::error;
+      break;
+    }
+  }
+  if (!closed_) flush_run();
+  if (bad_input_ && !closed_) protocol_error();
+  processing_ = false;
+  return taken;
+}
+
+void Client::protocol_error() {
+  if (!quiet()) return;  // comes back here when the replies before it are out
+  loop_.metrics().protocol_errors.add();
+  reply_now(error_line("ERR " + parser_.error()));
+  finish();
+}
+
+// --- Taking a command: false leaves it in the input for later -----------------------------------------------------
+
+bool Client::take(const resp::Command& command) {
+  if (barrier_) {
+    if (outstanding_ != 0) return false;
+    barrier_ = false;
+  }
+  const resp::CommandInfo* info = resp::find_command(command.name());
+  if (info == nullptr && is_word(command.name(), "SLUICE")) return take_sluice(command);
+  loop_.metrics().count_command(info);
+  if (relaying_) return take_relayed(command);
+  Session::Plan plan;
+  if (info == nullptr || !Session::is_plain(*info) || session_.replies_suppressed()) {
+    plan = session_.plan(info, command);
+    if (plan.where == Where::quit) return take_quit();
+    if (plan.where == Where::reset) return take_reset();
+    if (plan.where == Where::own && !own_ && !pin(plan.reason)) return finishing_;
+  }
+  if (info != nullptr && !loop_.router().empty() && policies_apply()) {
+    const Route route = loop_.router().route(*info, command, session_.in_multi());
+    if (route.kind != Route::Kind::forward || route.renamed) return take_routed(*info, command, plan, route);
+    if (session_.in_multi() && plan.effect == Effect::end_multi && !multi_guarded_.empty()) {
+      return take_exec(*info, command, plan);
+    }
+  }
+  return forward(command.wire, plan);
+}
+
+bool Client::policies_apply() const {
+  if (session_.outside(loop_.config().upstream.db)) return false;
+  return !session_.user().empty() || loop_.default_user_ready();
+}
+
+bool Client::take_quit() {
+  flush_run();
+  if (!quiet()) return false;
+  reply_now("+OK\r\n");
+  finish();
+  return true;
+}
+
+// What RESET undoes is undone by leaving the connection behind.
+bool Client::take_reset() {
+  flush_run();
+  if (!quiet()) return false;
+  if (own_) loop_.give_back(std::move(own_), false);
+  session_ = Session{};
+  multi_guarded_.clear();
+  reply_now("+RESET\r\n");
+  return true;
+}
+
+// MONITOR and its like: replies are not matched any more, so nothing that needs one can be done.
+bool Client::take_relayed(const resp::Command& command) {
+  const resp::CommandInfo* info = resp::find_command(command.name());
+  if (info != nullptr && info->id == CommandId::quit) {
+    reply_now("+OK\r\n");
+    finish();
+    return true;
+  }
+  if (info != nullptr && info->id == CommandId::reset) {
+    relaying_ = false;
+    outstanding_ = 0;
+    return take_reset();
+  }
+  if (info != nullptr && !loop_.router().empty() && policies_apply()) {
+    const Route route = loop_.router().route(*info, command, false);
+    if (route.kind != Route::Kind::forward) {
+      reply_now(error_line("ERR sluice: not supported after MONITOR on a policy key"));
+      finish();
+      return true;
+    }
+  }
+  own_->send_raw(command.wire);
+  return true;
+}
+
+bool Client::forward(std::string_view wire, const Session::Plan& plan) {
+  if (open_writes_ != 0) return false;
+  Upstream* up = upstream();
+  if (up == nullptr) return refuse_without_upstream();
+  if (up->congested()) return false;
+  if (plan.effect != Effect::none || plan.replies != 1) return forward_effect(*up, wire, plan);
+  loop_.metrics().commands_forwarded.add();
+  if (run_replies_ != 0 && run_.data() + run_.size() == wire.data()) {
+    run_ = {run_.data(), run_.size() + wire.size()};
+  } else {
+    flush_run();
+    run_ = wire;
+  }
+  ++run_replies_;
+  return true;
+}
+
+void Client::flush_run() {
+  if (run_replies_ == 0) return;
+  outstanding_ += run_replies_;
+  upstream()->forward(id_, run_, std::exchange(run_replies_, 0));
+  run_ = {};
+}
+
+bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::Plan& plan) {
+  flush_run();
+  const bool relays = plan.effect == Effect::monitor || plan.effect == Effect::raw;
+  if (relays && !quiet()) return false;
+  if (plan.reason == PinReason::wait && plan.where == Where::own && !session_.in_multi()) {
+    up.expect({}, kFence, Expect::dropped, session_.replies_suppressed() ? 0 : 1, {});
+  }
+  loop_.metrics().commands_forwarded.add();
+  session_.began(plan);
+  barrier_ = plan.barrier;
+  if (relays) {
+    up.send_raw(wire);
+    up.relay();
+    relaying_ = true;
+    raw_ = plan.effect == Effect::raw;
+    return true;
+  }
+  if (plan.replies == 0) {
+    up.forward(id_, wire, 0);
+    return true;
+  }
+  ++outstanding_;
+  if (plan.effect == Effect::subscribe) {
+    up.inspect();
+    up.expect(id_, wire, Expect::confirm, plan.replies, {});
+  } else {
+    up.expect(id_, wire, Expect::effect, 1, wire);
+  }
+  return true;
+}
+
+Upstream* Client::upstream() { return own_ ? own_.get() : loop_.shared(); }
+
+bool Client::refuse_without_upstream() {
+  if (!quiet()) return false;
+  reply_now(error_line("LOADING sluice: upstream unavailable: " + loop_.why_down()));
+  finish();
+  return true;
+}
+
+// False when the client must wait for its shared replies first, or is being closed.
+bool Client::pin(PinReason reason) {
+  flush_run();
+  if (outstanding_ != 0 || slots_) return false;
+  own_ = loop_.take_private(id_);
+  if (!own_) {
+    refuse_without_upstream();
+    return false;
+  }
+  pin_reason_ = reason;
+  loop_.metrics().pin(reason);
+  return true;
+}
+
+void Client::unpin_if_possible() {
+  if (!own_ || closed_ || outstanding_ != 0 || run_replies_ != 0 || relaying_ || !session_.shareable()) return;
+  loop_.metrics().unpin(pin_reason_);
+  loop_.give_back(std::move(own_), true);
+}
+
+// --- Commands on policy keys -------------------------------------------------------------------------------------
+
+bool Client::take_routed(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan,
+                         const Route& route) {
+  const std::string_view wire = route.renamed ? std::string_view(loop_.router().wire()) : command.wire;
+  switch (route.kind) {
+    case Route::Kind::forward:
+      return forward_copy(wire, plan);
+    case Route::Kind::read:
+      return session_.replies_suppressed() ? forward_copy(wire, plan) : take_read(wire, route.policy);
+    case Route::Kind::operate:
+      return take_operation(info, command, route.policy);
+    case Route::Kind::guard:
+    case Route::Kind::script:
+      return take_guarded(wire, plan, route.kind == Route::Kind::script);
+    case Route::Kind::reject:
+      return take_rejected();
+    case Route::Kind::flush:
+      return take_flush(command);
+  }
+  return true;
+}
+
+// Bytes that are not where the client's input is cannot be part of a run.
+bool Client::forward_copy(std::string_view wire, const Session::Plan& plan) {
+  flush_run();
+  if (!forward(wire, plan)) return false;
+  flush_run();
+  return true;
+}
+
+bool Client::take_read(std::string_view wire, std::uint32_t policy) {
+  if (open_writes_ != 0) return false;
+  flush_run();
+  Upstream* up = upstream();
+  policies::Policy& owner = loop_.router().policy(policy);
+  if (up == nullptr) {
+    if (owner.options().on_redis_down != conf::OnRedisDown::sql) return refuse_without_upstream();
+    begin_miss(policy, wire, true);
+    return true;
+  }
+  if (up->congested()) return false;
+  loop_.metrics().commands_forwarded.add();
+  ++outstanding_;
+  up->expect_read(id_, wire, policy);
+  return true;
+}
+
+bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy) {
+  flush_run();
+  const std::size_t row = row_of(loop_.router().key());
+  const bool write = info.has(resp::flag::write);
+  if (outstanding_ != 0 || row_is_busy(row, write) || (slots_ && slots_->size() >= kSlotsMax)) return false;
+  policies::Request request;
+  request.verb = policies::Verb::command;
+  request.command = &info;
+  request.args = loop_.router().args(command);
+  request.key = loop_.router().key();
+  request.version = session_.version();
+  request.acl_user = loop_.user_to_check(session_.user());
+  const std::uint64_t slot = open_slot(row, write);
+  loop_.metrics().commands_policy.add();
+  loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
+  return true;
+}
+
+// Sends the command together with what clears the leases of its keys; or, where it cannot be wrapped in a transaction
+// (it is in one, is a script, may block, or a WATCH would be used up), clears them before the reply is passed on.
+bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool script) {
+  if (open_writes_ != 0) return false;
+  flush_run();
+  const std::vector<std::string>& keys = loop_.router().guarded();
+  if (session_.in_multi()) {
+    multi_guarded_.insert(multi_guarded_.end(), keys.begin(), keys.end());
+    return forward_copy(wire, plan);
+  }
+  Upstream* up = upstream();
+  if (up == nullptr) return refuse_without_upstream();
+  if (up->congested()) return false;
+  if (plan.replies == 0) {
+    loop_.start(make_guard_clearing(keys, {}), {}, 0);
+    return forward_copy(wire, plan);
+  }
+  if (script || session_.watching() || plan.effect == Effect::block) return forward_held(*up, wire, plan, keys);
+  std::string transaction(kMulti);
+  for (const std::string& key : keys) policies::append_guard_command(transaction, key);
+  transaction.append(wire).append(kExec);
+  const auto guards = static_cast<std::uint32_t>(keys.size());
+  loop_.metrics().commands_forwarded.add();
+  ++outstanding_;
+  up->expect(id_, transaction, Expect::guarded, guards + 3, std::to_string(guards));
+  return true;
+}
+
+bool Client::forward_held(Upstream& up, std::string_view wire, const Session::Plan& plan,
+                          const std::vector<std::string>& keys) {
+  loop_.metrics().commands_forwarded.add();
+  session_.began(plan);
+  ++outstanding_;
+  up.expect(id_, wire, Expect::held, 1, held_note(plan.effect == Effect::block, keys));
+  return true;
+}
+
+// EXEC or DISCARD of a transaction that wrote policy keys.
+bool Client::take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan) {
+  flush_run();
+  const std::vector<std::string> keys = std::exchange(multi_guarded_, {});
+  if (info.id != CommandId::exec || plan.replies == 0) return forward(command.wire, plan);
+  return forward_held(*own_, command.wire, plan, keys);
+}
+
+bool Client::take_flush(const resp::Command& command) {
+  flush_run();
+  if (outstanding_ != 0 || slots_) return false;
+  const std::uint64_t slot = open_slot(0, true);
+  loop_.start_flush(loop_.router().args(command), loop_.user_to_check(session_.user()), id_, slot);
+  return true;
+}
+
+bool Client::take_rejected() {
+  flush_run();
+  const std::string error = error_line(loop_.router().rejection());
+  if (session_.in_multi() && !session_.replies_suppressed()) {
+    ++outstanding_;
+    own_->expect(id_, kRefused, Expect::replaced, 1, error);
+    return true;
+  }
+  if (outstanding_ != 0) return false;
+  reply_now(error);
+  return true;
+}
+
+bool Client::take_sluice(const resp::Command& command) {
+  flush_run();
+  if (outstanding_ != 0 || (slots_ && slots_->size() >= kSlotsMax)) return false;
+  if (session_.user().empty() && !loop_.default_user_ready()) {
+    if (upstream() == nullptr) return refuse_without_upstream();
+    reply_now("-NOAUTH Authentication required.\r\n");
+    return true;
+  }
+  loop_.metrics().commands_local.add();
+  const std::string user = session_.user().empty() ? "default" : session_.user();
+  const SluiceCaller caller{session_.version(), user, loop_.user_to_check(session_.user())};
+  run_sluice_command(loop_, command, caller, id_, open_slot(0, false));
+  return true;
+}
+
+// --- Slots -------------------------------------------------------------------------------------------------------
+
+std::uint64_t Client::open_slot(std::size_t row, bool write) {
+  if (!slots_) slots_ = std::make_unique<Slots>();
+  Slot& slot = slots_->emplace_back();
+  slot.row = row;
+  slot.write = write;
+  slot.muted = session_.replies_suppressed();
+  if (slot.muted) session_.began({});
+  if (write) ++open_writes_;
+  return first_slot_ + slots_->size() - 1;
+}
+
+// Two commands on one row keep their order when either of them is a read; the order of writes is the policy's care.
+bool Client::row_is_busy(std::size_t row, bool write) const {
+  return slots_ && std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) {
+           return !slot.done && slot.row == row && !(slot.write && write);
+         });
+}
+
+void Client::fill(std::uint64_t number, policies::Finish finish) {
+  if (closed_) return;
+  Slot& slot = (*slots_)[number - first_slot_];
+  slot.done = true;
+  slot.close = finish.close;
+  if (!slot.muted) slot.reply = std::move(finish.reply);
+  if (slot.write) --open_writes_;
+  slot_bytes_ += slot.reply.size();
+  check_output_limit();
+  settle();
+}
+
+// Passes on the replies at the front that are there.
+void Client::settle() {
+  bool last = false;
+  while (slots_ && slots_->front().done && !last) {
+    Slot& slot = slots_->front();
+    slot_bytes_ -= slot.reply.size() + slot.after.size();
+    stream_.out().append(slot.reply);
+    stream_.out().append(slot.after.view());
+    last = slot.close;
+    slots_->pop_front();
+    ++first_slot_;
+    if (slots_->empty()) slots_.reset();
+  }
+  loop_.events().flush_later(*this);
+  if (last) slots_.reset();
+  if (last) return finish();
+  if (bad_input_ && quiet()) return protocol_error();
+  resume();
+}
+
+void Client::begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down) {
+  resp::CommandParser parser;
+  resp::Command command;
+  parser.next(wire, command);
+  policies::Request request;
+  request.verb = policies::Verb::miss;
+  request.command = resp::find_command(command.name());
+  request.args.assign(command.args.begin(), command.args.end());
+  request.key = request.args[1];
+  request.version = session_.version();
+  request.redis_down = redis_down;
+  if (redis_down) request.acl_user = loop_.user_to_check(session_.user());
+  const std::uint64_t slot = open_slot(row_of(request.key), false);
+  loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
+}
+
+// --- From the upstream -------------------------------------------------------------------------------------------
+
+Buffer& Client::tail() { return slots_ ? slots_->back().after : stream_.out(); }
+
+void Client::reply_bytes(std::string_view bytes) {
+  if (closed_) return;
+  tail().append(bytes);
+  if (slots_) slot_bytes_ += bytes.size();
+  check_output_limit();
+  if (!closed_) loop_.events().flush_later(*this);
+}
+
+void Client::reply_now(std::string_view reply) {
+  if (session_.replies_suppressed()) return session_.began({});
+  reply_bytes(reply);
+}
+
+void Client::replies_done(std::uint32_t replies) {
+  outstanding_ -= std::min(outstanding_, replies);
+  if (outstanding_ != 0) return;
+  if (bad_input_ && quiet()) return protocol_error();
+  if (finishing_) return loop_.events().flush_later(*this);
+  resume();
+}
+
+void Client::read_missed(std::uint32_t policy, std::string_view wire) {
+  if (closed_) return;
+  --outstanding_;
+  begin_miss(policy, wire, false);
+}
+
+void Client::effect_seen(std::string_view wire, std::string_view reply) {
+  resp::CommandParser parser;
+  resp::Command command;
+  parser.next(wire, command);
+  const resp::CommandInfo* info = resp::find_command(command.name());
+  const bool ok = !reply.starts_with('-');
+  if (session_.blocked() && info->has(resp::flag::blocking)) session_.block_done();
+  if (!ok) return;
+  const bool had_user = !session_.user().empty();
+  if (info->id == CommandId::select) session_.select_done(session_.plan(info, command).db);
+  if (info->id == CommandId::auth)
+    session_.auth_done(std::string(command.args.size() == 3 ? command.args[1] : "default"));
+  if (info->id == CommandId::hello) session_.hello_done(command);
+  if (!had_user && !session_.user().empty() && session_.db() < 0) select_configured_db();
+}
+
+// The database of upstream.url could not be selected before the client had authenticated.
+void Client::select_configured_db() {
+  const int db = loop_.config().upstream.db;
+  if (db == 0 || !own_) return;
+  std::string select;
+  const std::string args[] = {"SELECT", std::to_string(db)};
+  resp::append_command(select, args);
+  own_->expect({}, select, Expect::dropped, 1, {});
+}
+
+// The keys' leases are cleared before the client learns that its write was done.
+void Client::held_reply(std::string_view note, std::string_view reply) {
+  if (note[0] == 'b') session_.block_done();
+  --outstanding_;
+  const std::uint64_t slot = open_slot(0, false);
+  loop_.start(make_guard_clearing(decode_keys(note.substr(1)), std::string(reply)), id_, slot);
+}
+
+void Client::subscription_changed(std::string_view kind, std::int64_t remaining) {
+  session_.subscribe_done(kind, remaining);
+}
+
+void Client::read_lost(std::uint32_t policy, std::string_view wire, bool sent, const std::string& reason) {
+  if (own_ || loop_.router().policy(policy).options().on_redis_down != conf::OnRedisDown::sql) {
+    return upstream_lost(sent, reason);
+  }
+  if (closed_ || finishing_) return;
+  --outstanding_;
+  begin_miss(policy, wire, true);
+}
+
+void Client::upstream_lost(bool sent, const std::string& reason) {
+  if (closed_ || finishing_) return;
+  outstanding_ = 0;
+  if (!sent) reply_bytes(error_line("LOADING sluice: upstream unavailable: " + reason));
+  finish();
+}
+
+void Client::own_upstream_down() {
+  if (closed_) return;
+  if (own_) loop_.give_back(std::move(own_), false);
+  outstanding_ = 0;
+  finish();
+}
+
+// --- Writing and closing -----------------------------------------------------------------------------------------
+
+void Client::check_output_limit() {
+  if (stream_.unwritten() + slot_bytes_ > loop_.config().proxy.client_output_buffer_limit) {
+    log_rarely(Level::warning, "output limit",
+               "closed a client that does not read its replies: "
+               "they passed client_output_buffer_limit");
+    close();
+  }
+}
+
+void Client::flush_turn() {
+  if (closed_) return;
+  const std::size_t bytes = stream_.out().size();
+  if (!stream_.flush()) return close();
+  loop_.metrics().client_bytes_out.add(bytes);
+  if (finishing_ && quiet() && stream_.unwritten() == 0) close();
+}
+
+void Client::on_drained() {
+  if (finishing_ && quiet()) close();
+}
+
+void Client::drain() {
+  if (closed_) return;
+  if (session_.subscribed() || session_.blocked() || relaying_) return close();
+  finish();
+}
+
+void Client::finish() {
+  finishing_ = true;
+  stream_.stop_reading();
+  loop_.events().flush_later(*this);
+}
+
+void Client::close() {
+  if (closed_) return;
+  closed_ = true;
+  stream_.stop_reading();
+  if (own_) loop_.metrics().unpin(pin_reason_);
+  if (own_) loop_.give_back(std::move(own_), false);
+  loop_.remove(*this);
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,157 @@
+// Client: one client connection: reading its commands, sending them where they belong, and replying in order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proxy/event_loop.h"
+#include "proxy/session.h"
+#include "proxy/stream.h"
+#include "proxy/upstream.h"
+#include "resp/command_parser.h"
+
+namespace sluice::policies {
+struct Finish;
+}
+
+namespace sluice::proxy {
+
+class Loop;
+struct Route;
+
+// Replies keep the order of the commands. Those of forwarded commands come in order by themselves; a command that a
+// policy answers gets a Slot, and everything that belongs after it waits in that slot:
+//
+//   socket <- out | slot 1: its reply, bytes after it | slot 2: its reply, bytes after it <- forwarded replies
+//
+// A slot for a read may open while later commands are already on their way; one for a write opens only when nothing is,
+// and holds back the forwarded commands that follow. Input that must wait stays in `input_`, unparsed.
+//
+// Loop thread only. Removed through Loop::remove(), destroyed at the end of that turn.
+class Client final : private Stream::Handler, private Flushable {
+ public:
+  Client(Loop& loop, ClientId id, Stream::Kind kind);
+  ~Client();
+
+  ClientId id() const { return id_; }
+  Stream& stream() { return stream_; }
+  // The socket is connected.
+  void begin();
+
+  // From the upstream connections.
+  void reply_bytes(std::string_view bytes);
+  void replies_done(std::uint32_t replies);
+  void read_missed(std::uint32_t policy, std::string_view command);
+  void effect_seen(std::string_view command, std::string_view reply);
+  void held_reply(std::string_view note, std::string_view reply);
+  void subscription_changed(std::string_view kind, std::int64_t remaining);
+  void upstream_lost(bool sent, const std::string& reason);
+  void read_lost(std::uint32_t policy, std::string_view command, bool sent, const std::string& reason);
+  void own_upstream_down();
+
+  // The operation that slot `slot` waits for has ended.
+  void fill(std::uint64_t slot, policies::Finish finish);
+  // Something this client's input may have waited for has changed.
+  void resume();
+  // No more commands are taken; the connection closes once the replies to those taken are written.
+  void drain();
+
+  bool idle_since(EventLoop::TimePoint time) const { return last_active_ < time && quiet(); }
+  bool pinned() const { return own_ != nullptr; }
+  Upstream* own() { return own_.get(); }
+
+ private:
+  struct Slot {
+    std::size_t row = 0;  // hash of the key
+    bool write = false;
+    bool muted = false;  // CLIENT REPLY OFF: the reply is not wanted
+    bool done = false;
+    bool close = false;
+    std::string reply;
+    Buffer after;
+  };
+  using Slots = std::deque<Slot>;
+
+  uv_buf_t on_read_buffer() override;
+  void on_read(std::size_t bytes) override;
+  void on_end(bool orderly) override;
+  void on_drained() override;
+  void flush_turn() override;
+
+  std::size_t process(std::string_view input);
+  bool take(const resp::Command& command);
+  bool take_relayed(const resp::Command& command);
+  bool take_quit();
+  bool take_reset();
+  bool take_sluice(const resp::Command& command);
+  bool take_routed(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan,
+                   const Route& route);
+  bool take_read(std::string_view wire, std::uint32_t policy);
+  bool take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan);
+  bool take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy);
+  bool take_guarded(std::string_view wire, const Session::Plan& plan, bool script);
+  bool take_flush(const resp::Command& command);
+  bool take_rejected();
+  bool forward(std::string_view wire, const Session::Plan& plan);
+  bool forward_copy(std::string_view wire, const Session::Plan& plan);
+  bool forward_effect(Upstream& upstream, std::string_view wire, const Session::Plan& plan);
+  bool forward_held(Upstream& upstream, std::string_view wire, const Session::Plan& plan,
+                    const std::vector<std::string>& keys);
+  bool refuse_without_upstream();
+
+  void flush_run();
+  bool pin(PinReason reason);
+  void unpin_if_possible();
+  Upstream* upstream();
+
+  bool quiet() const { return outstanding_ == 0 && run_replies_ == 0 && !slots_; }
+  bool policies_apply() const;
+  void reply_now(std::string_view reply);
+  std::uint64_t open_slot(std::size_t row, bool write);
+  bool row_is_busy(std::size_t row, bool write) const;
+  void begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down);
+  void settle();
+  void select_configured_db();
+  Buffer& tail();
+  void check_output_limit();
+  void protocol_error();
+  void finish();
+  void close();
+  void continue_reading();
+
+  Loop& loop_;
+  const ClientId id_;
+  Stream stream_;
+  resp::CommandParser parser_;
+  Session session_;
+  Buffer input_;  // bytes that wait for more, or for their turn
+  std::unique_ptr<Upstream> own_;
+  PinReason pin_reason_ = PinReason::unknown;
+
+  std::uint32_t outstanding_ = 0;  // forwarded commands not yet answered
+  std::unique_ptr<Slots> slots_;   // nullptr: none
+  std::uint64_t first_slot_ = 0;   // number of slots_->front()
+  std::uint32_t open_writes_ = 0;
+  std::size_t slot_bytes_ = 0;
+
+  // Commands that go to the same upstream one after the other, sent as one piece.
+  std::string_view run_;
+  std::uint32_t run_replies_ = 0;
+
+  std::vector<std::string> multi_guarded_;  // keys whose leases must be cleared when EXEC has run
+  EventLoop::TimePoint last_active_;
+  bool processing_ = false;
+  bool barrier_ = false;    // the last command sent must be answered before the next is taken
+  bool relaying_ = false;   // MONITOR, SYNC: replies are passed on unmatched
+  bool raw_ = false;        // and so is the input
+  bool bad_input_ = false;  // the parser has refused the input
+  bool finishing_ = false;  // close once everything is written
+  bool closed_ = false;
+};
+
+}  // namespace sluice::proxy

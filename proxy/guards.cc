@@ -1,0 +1,123 @@
+// Guards: clearing leases, and keeping FLUSHALL from losing what SQL does not have.
+#include "proxy/guards.h"
+
+#include <charconv>
+#include <utility>
+
+#include "resp/encode.h"
+
+namespace sluice::proxy {
+namespace {
+
+using policies::CallRedis;
+using policies::Event;
+using policies::Finish;
+using policies::RedisReplies;
+using policies::Step;
+using policies::Turn;
+
+class GuardClearing final : public policies::Operation {
+ public:
+  GuardClearing(const std::vector<std::string>& keys, std::string reply) : keys_(keys), reply_(std::move(reply)) {}
+
+  Step start(Turn&) override {
+    CallRedis call;
+    for (const std::string& key : keys_)
+      call.commands.push_back({nullptr, {"HDEL", policies::side_key(key), "L", "N"}});
+    return call;
+  }
+
+  // Where Redis was lost the leases may live on, until load_timeout; the write itself has run, so its reply stands.
+  Step resume(Event, Turn&) override { return Finish{std::move(reply_)}; }
+
+ private:
+  std::vector<std::string> keys_;
+  std::string reply_;
+};
+
+class FlushGuard final : public policies::Operation {
+ public:
+  FlushGuard(std::vector<std::string> dirty_sets, std::vector<std::string> args, std::string acl_user)
+      : dirty_sets_(std::move(dirty_sets)), args_(std::move(args)), acl_user_(std::move(acl_user)) {}
+
+  Step start(Turn&) override {
+    CallRedis call;
+    call.commands.push_back({nullptr, {"EXISTS"}});
+    auto& exists = call.commands.back().args;
+    exists.insert(exists.end(), dirty_sets_.begin(), dirty_sets_.end());
+    if (acl_user_.empty()) return call;
+    call.commands.push_back({nullptr, {"ACL", "DRYRUN", acl_user_}});
+    auto& dry_run = call.commands.back().args;
+    dry_run.insert(dry_run.end(), args_.begin(), args_.end());
+    return call;
+  }
+
+  Step resume(Event event, Turn&) override {
+    const auto* replies = std::get_if<RedisReplies>(&event);
+    if (replies == nullptr) return refuse("LOADING sluice: upstream unavailable: connection lost");
+    if (flushing_) return answer(replies->replies[0]);
+    if (replies->replies.size() > 1) {
+      const resp::Reply& verdict = replies->replies[1];
+      if (verdict.is_error()) return refuse(verdict.text);
+      if (verdict.text != "OK") return refuse("NOPERM " + verdict.text);
+    }
+    if (replies->replies[0].is_error()) return refuse(replies->replies[0].text);
+    if (replies->replies[0].integer != 0) {
+      return refuse("ERR sluice: " + args_[0] +
+                    " refused: policies hold changes that SQL does not have yet; "
+                    "run SLUICE SYNC for them first");
+    }
+    flushing_ = true;
+    return CallRedis{{{nullptr, args_}}};
+  }
+
+ private:
+  static Step refuse(std::string_view error) {
+    Finish finish;
+    resp::append_error(finish.reply, error);
+    return finish;
+  }
+
+  static Step answer(const resp::Reply& reply) {
+    if (reply.is_error()) return refuse(reply.text);
+    Finish finish;
+    resp::append_status(finish.reply, reply.text);
+    return finish;
+  }
+
+  std::vector<std::string> dirty_sets_;
+  std::vector<std::string> args_;
+  std::string acl_user_;
+  bool flushing_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<policies::Operation> make_guard_clearing(const std::vector<std::string>& keys, std::string reply) {
+  return std::make_unique<GuardClearing>(keys, std::move(reply));
+}
+
+std::unique_ptr<policies::Operation> make_flush_guard(std::vector<std::string> dirty_sets,
+                                                      std::vector<std::string> args, std::string acl_user) {
+  return std::make_unique<FlushGuard>(std::move(dirty_sets), std::move(args), std::move(acl_user));
+}
+
+std::string encode_keys(const std::vector<std::string>& keys) {
+  std::string text;
+  for (const std::string& key : keys) text.append(std::to_string(key.size())).append(":").append(key);
+  return text;
+}
+
+std::vector<std::string> decode_keys(std::string_view text) {
+  std::vector<std::string> keys;
+  while (!text.empty()) {
+    std::size_t size = 0;
+    const auto colon = text.find(':');
+    std::from_chars(text.data(), text.data() + colon, size);
+    keys.emplace_back(text.substr(colon + 1, size));
+    text.remove_prefix(colon + 1 + size);
+  }
+  return keys;
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,377 @@
+// Loop: clients come and go, upstream connections are shared out, policies do their background work.
+#include "proxy/loop.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "backends/pool.h"
+#include "proxy/guards.h"
+#include "proxy/log.h"
+#include "resp/encode.h"
+
+namespace sluice::proxy {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{20};
+constexpr std::size_t kIdlePrivateMax = 64;
+constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
+constexpr std::string_view kTooManyClients = "-ERR max number of clients reached\r\n";
+
+}  // namespace
+
+// --- Graveyard ---------------------------------------------------------------------------------------------------
+
+void Loop::Graveyard::bury(std::unique_ptr<Client> client) {
+  clients_.push_back(std::move(client));
+  events_.flush_later(*this);
+}
+
+void Loop::Graveyard::bury(std::unique_ptr<Upstream> upstream) {
+  upstreams_.push_back(std::move(upstream));
+  events_.flush_later(*this);
+}
+
+void Loop::Graveyard::flush_turn() {
+  clients_.clear();
+  upstreams_.clear();
+}
+
+// --- Life --------------------------------------------------------------------------------------------------------
+
+Loop::Loop(Process& process)
+    : process_(process),
+      mailbox_(Mailbox::open(events_.uv())),
+      router_(process.config),
+      policy_redis_(events_, process.config.upstream),
+      operations_(events_, policy_redis_, mailbox_),
+      acl_(events_, policy_redis_),
+      graveyard_(events_),
+      background_busy_(router_.size(), false) {}
+
+Loop::~Loop() { end(); }
+
+void Loop::listen(const std::vector<int>& sockets) {
+  for (const int socket : sockets) listeners_.push_back(std::make_unique<Listener>(*this, socket));
+}
+
+void Loop::run() {
+  connect_shared();
+  if (!router_.empty()) {
+    policy_redis_.on_change([this] { note_redis_state(); });
+    policy_redis_.connect();
+    acl_.start();
+  }
+  tick();
+  events_.run();
+}
+
+void Loop::end() {
+  if (std::exchange(ended_, true)) return;
+  for (Place& place : clients_) {
+    if (place.client) remove(*place.client);
+  }
+  listeners_.clear();
+  events_.cancel(tick_);
+  events_.cancel(reconnect_);
+  if (shared_) graveyard_.bury(std::move(shared_));
+  for (auto& upstream : idle_private_) graveyard_.bury(std::move(upstream));
+  idle_private_.clear();
+  policy_redis_.close();
+  mailbox_->close();
+  events_.stop();
+}
+
+// --- Clients -----------------------------------------------------------------------------------------------------
+
+void Loop::accept(uv_stream_t* server, Stream::Kind kind) {
+  if (free_places_.empty()) {
+    free_places_.push_back(static_cast<std::uint32_t>(clients_.size()));
+    clients_.emplace_back();
+  }
+  const std::uint32_t index = free_places_.back();
+  Place& place = clients_[index];
+  auto client = std::make_unique<Client>(*this, ClientId{index, place.generation}, kind);
+  if (uv_accept(server, client->stream().handle()) != 0) return graveyard_.bury(std::move(client));
+  if (process_.clients.fetch_add(1, std::memory_order_relaxed) >= config().proxy.max_clients) {
+    process_.clients.fetch_sub(1, std::memory_order_relaxed);
+    metrics_.clients_rejected.add();
+    client->stream().out().append(kTooManyClients);
+    static_cast<void>(client->stream().flush());
+    return graveyard_.bury(std::move(client));
+  }
+  free_places_.pop_back();
+  place.client = std::move(client);
+  metrics_.clients_accepted.add();
+  metrics_.clients.set(++client_count_);
+  place.client->begin();
+}
+
+void Loop::remove(Client& client) {
+  Place& place = clients_[client.id().index];
+  graveyard_.bury(std::move(place.client));
+  ++place.generation;
+  free_places_.push_back(client.id().index);
+  process_.clients.fetch_sub(1, std::memory_order_relaxed);
+  metrics_.clients.set(--client_count_);
+}
+
+Client* Loop::find(ClientId id) {
+  if (id.generation == 0 || id.index >= clients_.size()) return nullptr;
+  Place& place = clients_[id.index];
+  return place.generation == id.generation ? place.client.get() : nullptr;
+}
+
+void Loop::close_idle_clients() {
+  const auto timeout = config().proxy.idle_timeout;
+  if (timeout.count() == 0) return;
+  for (Place& place : clients_) {
+    if (place.client && place.client->idle_since(events_.now() - timeout)) place.client->drain();
+  }
+}
+
+// --- Upstream connections ----------------------------------------------------------------------------------------
+
+Upstream* Loop::shared() { return shared_ && shared_->usable() ? shared_.get() : nullptr; }
+
+void Loop::connect_shared() {
+  if (!shared_) shared_ = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this));
+  shared_->connect();
+  // Whether a client that has not authenticated is let in: the answer is the server's own, and Redis' error if not.
+  shared_->expect({}, kPing, Expect::held, 1, {});
+}
+
+std::unique_ptr<Upstream> Loop::take_private(ClientId client) {
+  while (!idle_private_.empty()) {
+    auto upstream = std::move(idle_private_.back());
+    idle_private_.pop_back();
+    if (!upstream->up()) continue;
+    upstream->bind(client);
+    return upstream;
+  }
+  if (shared() == nullptr) return nullptr;
+  auto upstream = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this));
+  upstream->bind(client);
+  upstream->connect();
+  metrics_.upstream_connections.add();
+  return upstream;
+}
+
+void Loop::give_back(std::unique_ptr<Upstream> upstream, bool reusable) {
+  upstream->bind({});
+  if (reusable && upstream->up() && idle_private_.size() < kIdlePrivateMax && !upstream->inspecting()) {
+    idle_private_.push_back(std::move(upstream));
+    return;
+  }
+  upstream->close();
+  metrics_.upstream_connections.set(metrics_.upstream_connections.value() - 1);
+  graveyard_.bury(std::move(upstream));
+}
+
+void Loop::on_up(Upstream& upstream) {
+  if (&upstream != shared_.get()) return;
+  backoff_.reset();
+  metrics_.upstream_connections.add();
+  if (!why_down_.empty()) log(Level::info, "connected to Redis at " + to_string(config().upstream.endpoint));
+  why_down_.clear();
+  note_redis_state();
+}
+
+void Loop::on_down(Upstream& upstream, const std::string& reason) {
+  metrics_.upstream_errors.add();
+  if (&upstream == shared_.get()) {
+    if (why_down_.empty()) metrics_.upstream_connections.set(metrics_.upstream_connections.value() - 1);
+    why_down_ = reason;
+    log_rarely(Level::warning, "redis down", "Redis cannot be reached: " + reason);
+    note_redis_state();
+    if (draining_) return;
+    reconnect_ = events_.after(backoff_.next(), [this] {
+      metrics_.upstream_reconnects.add();
+      connect_shared();
+    });
+    return;
+  }
+  if (Client* client = find(upstream.bound())) return client->own_upstream_down();
+  const auto idle =
+      std::find_if(idle_private_.begin(), idle_private_.end(), [&](const auto& one) { return one.get() == &upstream; });
+  if (idle == idle_private_.end()) return;
+  metrics_.upstream_connections.set(metrics_.upstream_connections.value() - 1);
+  graveyard_.bury(std::move(*idle));
+  idle_private_.erase(idle);
+}
+
+void Loop::on_uncongested(Upstream&) {
+  for (std::size_t i = 0; i < clients_.size(); ++i) {
+    if (clients_[i].client) clients_[i].client->resume();
+  }
+}
+
+void Loop::on_bytes(ClientId client, std::string_view bytes) {
+  metrics_.upstream_bytes_in.add(bytes.size());
+  if (Client* found = find(client)) found->reply_bytes(bytes);
+}
+
+void Loop::on_replies(ClientId client, std::uint32_t replies) {
+  if (Client* found = find(client)) found->replies_done(replies);
+}
+
+void Loop::on_hit(std::uint32_t policy) { router_.policy(policy).metrics().hits.add(); }
+
+void Loop::on_miss(ClientId client, std::uint32_t policy, std::string_view command) {
+  if (Client* found = find(client)) found->read_missed(policy, command);
+}
+
+void Loop::on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
+                        const std::string& reason) {
+  if (Client* found = find(client)) found->read_lost(policy, command, sent, reason);
+}
+
+void Loop::on_effect(ClientId client, std::string_view note, std::string_view reply) {
+  if (Client* found = find(client)) found->effect_seen(note, reply);
+}
+
+void Loop::on_held(ClientId client, std::string_view note, std::string_view reply) {
+  if (client.generation == 0) {  // the PING of connect_shared()
+    default_user_ready_ = !reply.starts_with('-');
+  } else if (Client* found = find(client)) {
+    found->held_reply(note, reply);
+  }
+}
+
+void Loop::on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) {
+  if (Client* found = find(client)) found->subscription_changed(kind, remaining);
+}
+
+void Loop::on_lost(ClientId client, bool sent, const std::string& reason) {
+  if (Client* found = find(client)) found->upstream_lost(sent, reason);
+}
+
+std::string Loop::user_to_check(const std::string& session_user) { return acl_.must_ask(session_user); }
+
+// --- Operations --------------------------------------------------------------------------------------------------
+
+void Loop::answer(ClientId client, std::uint64_t slot, policies::Finish finish) {
+  if (Client* found = find(client)) found->fill(slot, std::move(finish));
+}
+
+void Loop::start(std::unique_ptr<policies::Operation> operation, std::uint32_t policy, ClientId client,
+                 std::uint64_t slot) {
+  operations_.start(std::move(operation), process_.pools[policy],
+                    [this, client, slot](policies::Finish finish) { answer(client, slot, std::move(finish)); });
+}
+
+void Loop::start(std::unique_ptr<policies::Operation> operation, ClientId client, std::uint64_t slot) {
+  operations_.start(std::move(operation), nullptr,
+                    [this, client, slot](policies::Finish finish) { answer(client, slot, std::move(finish)); });
+}
+
+void Loop::start_flush(std::vector<std::string> args, std::string acl_user, ClientId client, std::uint64_t slot) {
+  start(make_flush_guard(router_.dirty_sets(), std::move(args), std::move(acl_user)), client, slot);
+}
+
+void Loop::start_everywhere(const policies::Request& request, ClientId client, std::uint64_t slot) {
+  struct Sum {
+    std::size_t left;
+    std::int64_t total = 0;
+    std::string error;
+  };
+  auto sum = std::make_shared<Sum>();
+  sum->left = router_.size();
+  for (std::uint32_t policy = 0; policy < router_.size(); ++policy) {
+    operations_.start(router_.policy(policy).begin(request), process_.pools[policy],
+                      [this, sum, client, slot](const policies::Finish& finish) {
+                        std::int64_t rows = 0;
+                        const std::string& reply = finish.reply;
+                        if (reply.starts_with(':'))
+                          std::from_chars(reply.data() + 1, reply.data() + reply.size(), rows);
+                        if (reply.starts_with('-') && sum->error.empty()) sum->error = reply;
+                        sum->total += rows;
+                        if (--sum->left != 0) return;
+                        if (sum->error.empty()) resp::append_integer(sum->error, sum->total);
+                        answer(client, slot, {sum->error});
+                      });
+  }
+}
+
+void Loop::tick() {
+  tick_ = events_.after(kTick, [this] { tick(); });
+  metrics_.operations.set(operations_.in_progress());
+  close_idle_clients();
+  if (!draining_) start_due_work();
+}
+
+void Loop::start_due_work() {
+  for (std::uint32_t policy = 0; policy < router_.size(); ++policy) {
+    if (background_busy_[policy]) continue;
+    auto work = router_.policy(policy).due(events_.now());
+    if (!work) continue;
+    background_busy_[policy] = true;
+    operations_.start(std::move(work), process_.pools[policy],
+                      [this, policy](const policies::Finish&) { background_busy_[policy] = false; });
+  }
+}
+
+// --- Draining ----------------------------------------------------------------------------------------------------
+
+void Loop::request_drain(std::chrono::milliseconds timeout) {
+  mailbox_->post([this, timeout] { drain(timeout); });
+}
+
+// No new clients; those that are here get the replies to what they sent. Then the policies flush.
+void Loop::drain(std::chrono::milliseconds timeout) {
+  if (draining_) return;
+  draining_ = true;
+  listeners_.clear();
+  events_.after(timeout, [this] { end_drain(); });
+  for (std::size_t i = 0; i < clients_.size(); ++i) {
+    if (clients_[i].client) clients_[i].client->drain();
+  }
+  drain_step();
+}
+
+void Loop::drain_step() {
+  const bool busy = std::find(background_busy_.begin(), background_busy_.end(), true) != background_busy_.end();
+  if (client_count_ != 0 || operations_.in_progress() != 0 || busy) {
+    events_.after(std::chrono::milliseconds(2), [this] { drain_step(); });
+    return;
+  }
+  drain_policies();
+}
+
+void Loop::drain_policies() {
+  for (std::uint32_t policy = 0; policy < router_.size(); ++policy) {
+    auto work = router_.policy(policy).drain();
+    if (!work) continue;
+    ++drains_left_;
+    operations_.start(std::move(work), process_.pools[policy], [this](const policies::Finish&) {
+      if (--drains_left_ == 0) events_.after(std::chrono::milliseconds(0), [this] { end_drain(); });
+    });
+  }
+  if (drains_left_ == 0) end_drain();
+}
+
+void Loop::end_drain() {
+  for (const auto& policy : router_.policies()) unflushed_ += policy->unflushed();
+  end();
+}
+
+// --- For other threads -------------------------------------------------------------------------------------------
+
+void Loop::note_redis_state() {
+  const bool up = why_down_.empty() && (router_.empty() || policy_redis_.up());
+  metrics_.own_up.set(policy_redis_.up() ? 1 : 0);
+  redis_up_.store(up, std::memory_order_relaxed);
+  const std::lock_guard lock(error_mutex_);
+  error_ = why_down_.empty() ? policy_redis_.why_down() : why_down_;
+}
+
+std::string Loop::redis_error() const {
+  const std::lock_guard lock(error_mutex_);
+  return error_;
+}
+
+const policies::PolicyMetrics& Loop::policy_metrics(std::uint32_t policy) const {
+  return router_.policies()[policy]->metrics();
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,173 @@
+// Loop: one event loop thread: its clients, its upstream connections and its instances of the policies.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "conf/config.h"
+#include "proxy/acl.h"
+#include "proxy/client.h"
+#include "proxy/event_loop.h"
+#include "proxy/listener.h"
+#include "proxy/mailbox.h"
+#include "proxy/metrics.h"
+#include "proxy/operations.h"
+#include "proxy/policy_redis.h"
+#include "proxy/router.h"
+#include "proxy/upstream.h"
+
+namespace sluice::proxy {
+
+// What the loops of one process share. Lives longer than they do.
+struct Process {
+  const conf::Config& config;
+  std::vector<sql::Pool*> pools;  // of each policy's backend
+  std::atomic<int> clients{0};
+};
+
+// Each loop behaves as an independent proxy: nothing else is shared. Everything on the loop's thread, but for the
+// functions that say otherwise.
+class Loop final : private UpstreamUser {
+ public:
+  explicit Loop(Process& process);
+  ~Loop();
+
+  // Before run(). Takes its own descriptors of the sockets.
+  void listen(const std::vector<int>& sockets);
+  // Until drained.
+  void run();
+  // Any thread: stop accepting, answer what was received, flush the policies, end run(). At the deadline it ends
+  // anyway.
+  void request_drain(std::chrono::milliseconds timeout);
+
+  // Any thread.
+  bool redis_up() const { return redis_up_.load(std::memory_order_relaxed); }
+  std::string redis_error() const;
+  const LoopMetrics& metrics() const { return metrics_; }
+  const policies::PolicyMetrics& policy_metrics(std::uint32_t policy) const;
+  // After run(): changes acknowledged by Redis that did not reach SQL.
+  std::uint64_t unflushed() const { return unflushed_; }
+
+  // For the clients.
+  EventLoop& events() { return events_; }
+  const conf::Config& config() const { return process_.config; }
+  Router& router() { return router_; }
+  LoopMetrics& metrics() { return metrics_; }
+  PolicyRedis& policy_redis() { return policy_redis_; }
+
+  // The upstream connection all clients may share, or nullptr when Redis cannot be reached (why_down()).
+  Upstream* shared();
+  // A connection for this client alone; nullptr as above.
+  std::unique_ptr<Upstream> take_private(ClientId client);
+  // `reusable`: nothing of its client's state is left on it.
+  void give_back(std::unique_ptr<Upstream> upstream, bool reusable);
+  const std::string& why_down() const { return why_down_; }
+
+  // Whether a client that has not authenticated may do anything.
+  bool default_user_ready() const { return default_user_ready_; }
+  // The user that Redis must be asked about before a policy acts for this client; empty: no need.
+  std::string user_to_check(const std::string& session_user);
+
+  // Runs an operation for slot `slot` of `client`.
+  void start(std::unique_ptr<policies::Operation> operation, std::uint32_t policy, ClientId client, std::uint64_t slot);
+  // The same, for an operation of no policy.
+  void start(std::unique_ptr<policies::Operation> operation, ClientId client, std::uint64_t slot);
+  // Begins `verb` on every policy and gives the sum of the integers they reply; the first error instead, if any.
+  void start_everywhere(const policies::Request& request, ClientId client, std::uint64_t slot);
+  // FLUSHALL, FLUSHDB: runs it unless a policy holds unflushed changes.
+  void start_flush(std::vector<std::string> args, std::string acl_user, ClientId client, std::uint64_t slot);
+  // The reply for a slot, if the client is still there.
+  void answer(ClientId client, std::uint64_t slot, policies::Finish finish);
+
+  // A new connection waits at this listener.
+  void accept(uv_stream_t* server, Stream::Kind kind);
+  // Takes the client out of the table; it is destroyed at the end of the turn.
+  void remove(Client& client);
+  Client* find(ClientId id);
+
+ private:
+  // Frees what was removed during a turn, at its end.
+  class Graveyard final : public Flushable {
+   public:
+    explicit Graveyard(EventLoop& events) : events_(events) {}
+    ~Graveyard() { events_.forget(*this); }
+    void bury(std::unique_ptr<Client> client);
+    void bury(std::unique_ptr<Upstream> upstream);
+    void flush_turn() override;
+
+   private:
+    EventLoop& events_;
+    std::vector<std::unique_ptr<Client>> clients_;
+    std::vector<std::unique_ptr<Upstream>> upstreams_;
+  };
+  struct Place {
+    std::unique_ptr<Client> client;
+    std::uint32_t generation = 1;
+  };
+
+  void on_bytes(ClientId client, std::string_view bytes) override;
+  void on_replies(ClientId client, std::uint32_t replies) override;
+  void on_hit(std::uint32_t policy) override;
+  void on_miss(ClientId client, std::uint32_t policy, std::string_view command) override;
+  void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
+                    const std::string& reason) override;
+  void on_effect(ClientId client, std::string_view note, std::string_view reply) override;
+  void on_held(ClientId client, std::string_view note, std::string_view reply) override;
+  void on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) override;
+  void on_lost(ClientId client, bool sent, const std::string& reason) override;
+  void on_up(Upstream& upstream) override;
+  void on_down(Upstream& upstream, const std::string& reason) override;
+  void on_uncongested(Upstream& upstream) override;
+
+  void connect_shared();
+  void tick();
+  void close_idle_clients();
+  void start_due_work();
+  void drain(std::chrono::milliseconds timeout);
+  void drain_step();
+  void drain_policies();
+  void end_drain();
+  void end();
+  void note_redis_state();
+
+  Process& process_;
+  EventLoop events_;
+  LoopMetrics metrics_;
+  std::shared_ptr<Mailbox> mailbox_;
+  Router router_;
+  PolicyRedis policy_redis_;
+  Operations operations_;
+  Acl acl_;
+  Graveyard graveyard_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+
+  std::vector<Place> clients_;
+  std::vector<std::uint32_t> free_places_;
+  std::size_t client_count_ = 0;
+
+  std::unique_ptr<Upstream> shared_;
+  Backoff backoff_;
+  EventLoop::TimerId reconnect_;
+  std::vector<std::unique_ptr<Upstream>> idle_private_;
+  std::string why_down_ = "not connected yet";
+  bool default_user_ready_ = false;
+
+  EventLoop::TimerId tick_;
+  bool draining_ = false;
+  bool ended_ = false;
+  std::size_t drains_left_ = 0;
+  std::vector<bool> background_busy_;  // per policy: its background operation is running
+  std::uint64_t unflushed_ = 0;
+
+  std::atomic<bool> redis_up_{false};
+  mutable std::mutex error_mutex_;
+  std::string error_;
+};
+
+}  // namespace sluice::proxy

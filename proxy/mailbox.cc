@@ -1,0 +1,42 @@
+// Mailbox: waking the loop and running what was posted.
+#include "proxy/mailbox.h"
+
+#include <utility>
+
+namespace sluice::proxy {
+
+std::shared_ptr<Mailbox> Mailbox::open(uv_loop_t* loop) {
+  auto box = std::make_shared<Mailbox>();
+  box->async_ = new uv_async_t;
+  box->async_->data = box.get();
+  uv_async_init(loop, box->async_, [](uv_async_t* async) { static_cast<Mailbox*>(async->data)->deliver(); });
+  return box;
+}
+
+void Mailbox::post(Task task) {
+  const std::lock_guard lock(mutex_);
+  if (async_ == nullptr) return;
+  tasks_.push_back(std::move(task));
+  if (tasks_.size() == 1) uv_async_send(async_);
+}
+
+void Mailbox::close() {
+  const std::lock_guard lock(mutex_);
+  if (async_ == nullptr) return;
+  tasks_.clear();
+  uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(async_, nullptr)),
+           [](uv_handle_t* async) { delete reinterpret_cast<uv_async_t*>(async); });
+}
+
+// libuv merges signals: everything that is there must be run.
+void Mailbox::deliver() {
+  const auto self = shared_from_this();
+  std::vector<Task> tasks;
+  {
+    const std::lock_guard lock(mutex_);
+    tasks.swap(tasks_);
+  }
+  for (Task& task : tasks) task();
+}
+
+}  // namespace sluice::proxy

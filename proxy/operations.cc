@@ -1,0 +1,91 @@
+// Operations: performing steps, delivering events, waking the parked.
+#include "proxy/operations.h"
+
+#include <utility>
+#include <variant>
+
+#include "backends/pool.h"
+
+namespace sluice::proxy {
+
+using policies::OperationId;
+using policies::Step;
+using policies::Turn;
+
+Operations::Operations(EventLoop& loop, PolicyRedis& redis, std::shared_ptr<Mailbox> mailbox)
+    : loop_(loop), redis_(redis), mailbox_(std::move(mailbox)), random_(std::random_device{}()) {}
+
+void Operations::start(std::unique_ptr<policies::Operation> operation, sql::Pool* pool, Done done) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::uint32_t>(entries_.size()));
+    entries_.emplace_back();
+  }
+  const std::uint32_t index = free_.back();
+  free_.pop_back();
+  Entry& entry = entries_[index];
+  entry.operation = std::move(operation);
+  entry.pool = pool;
+  entry.done = std::move(done);
+  entry.parked = false;
+  ++in_progress_;
+  run({index, entry.generation}, [](policies::Operation& op, Turn& turn) { return op.start(turn); });
+}
+
+Operations::Entry* Operations::find(OperationId id) {
+  if (id.index >= entries_.size()) return nullptr;
+  Entry& entry = entries_[id.index];
+  return entry.generation == id.generation && entry.operation ? &entry : nullptr;
+}
+
+void Operations::resume(OperationId id, policies::Event event) {
+  if (find(id) == nullptr) return;
+  run(id, [&](policies::Operation& op, Turn& turn) { return op.resume(std::move(event), turn); });
+}
+
+void Operations::run(OperationId id, const std::function<Step(policies::Operation&, Turn&)>& call) {
+  std::vector<OperationId> woken;
+  Turn turn{loop_.now(), id, random_(), woken};
+  Step step = call(*find(id)->operation, turn);
+  perform(id, std::move(step));
+  for (const OperationId sleeper : woken) {
+    Entry* entry = find(sleeper);
+    if (entry == nullptr || !entry->parked) continue;
+    entry->parked = false;
+    resume(sleeper, policies::Woken{});
+  }
+}
+
+void Operations::perform(OperationId id, Step step) {
+  if (auto* finish_step = std::get_if<policies::Finish>(&step)) return finish(id, std::move(*finish_step));
+  if (auto* redis = std::get_if<policies::CallRedis>(&step)) {
+    redis_.call(std::move(redis->commands), [this, id](PolicyRedis::Outcome outcome) {
+      if (outcome.lost) return resume(id, policies::RedisLost{outcome.sent});
+      resume(id, policies::RedisReplies{std::move(outcome.replies)});
+    });
+  } else if (auto* sql = std::get_if<policies::CallSql>(&step)) {
+    // The real time, not the turn's: the deadline is compared on another thread.
+    const auto deadline = std::chrono::steady_clock::now() + sql->timeout;
+    find(id)->pool->submit({std::move(sql->op), deadline, [this, id, box = mailbox_](sql::Result result) {
+                              box->post([this, id, result = std::move(result)]() mutable {
+                                resume(id, policies::SqlDone{std::move(result)});
+                              });
+                            }});
+  } else if (const auto* sleep = std::get_if<policies::Sleep>(&step)) {
+    loop_.after(sleep->duration, [this, id] { resume(id, policies::Elapsed{}); });
+  } else {
+    find(id)->parked = true;
+  }
+}
+
+// The entry is free before `done` is told: it may start another operation.
+void Operations::finish(OperationId id, policies::Finish finish) {
+  Entry& entry = *find(id);
+  const auto operation = std::move(entry.operation);
+  const Done done = std::move(entry.done);
+  ++entry.generation;
+  free_.push_back(id.index);
+  --in_progress_;
+  done(std::move(finish));
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,58 @@
+// Operations: the table of policy operations in progress, and the driver that does what their steps ask for.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "policies/policy.h"
+#include "proxy/event_loop.h"
+#include "proxy/mailbox.h"
+#include "proxy/policy_redis.h"
+
+namespace sluice::sql {
+class Pool;
+}
+
+namespace sluice::proxy {
+
+// Loop thread only. Owns every operation until it finishes, whether or not its client is still there: a write that has
+// reached SQL is completed. Others hold an OperationId; results for one that has ended are dropped.
+class Operations {
+ public:
+  using Done = std::function<void(policies::Finish)>;
+
+  Operations(EventLoop& loop, PolicyRedis& redis, std::shared_ptr<Mailbox> mailbox);
+
+  // `pool` may be null for an operation that never calls SQL. `done` is called once, perhaps before start() returns.
+  void start(std::unique_ptr<policies::Operation> operation, sql::Pool* pool, Done done);
+
+  std::size_t in_progress() const { return in_progress_; }
+
+ private:
+  struct Entry {
+    std::unique_ptr<policies::Operation> operation;
+    sql::Pool* pool = nullptr;
+    Done done;
+    std::uint32_t generation = 1;
+    bool parked = false;
+  };
+
+  Entry* find(policies::OperationId id);
+  void resume(policies::OperationId id, policies::Event event);
+  void run(policies::OperationId id, const std::function<policies::Step(policies::Operation&, policies::Turn&)>& call);
+  void perform(policies::OperationId id, policies::Step step);
+  void finish(policies::OperationId id, policies::Finish finish);
+
+  EventLoop& loop_;
+  PolicyRedis& redis_;
+  std::shared_ptr<Mailbox> mailbox_;
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> free_;
+  std::size_t in_progress_ = 0;
+  std::mt19937_64 random_;
+};
+
+}  // namespace sluice::proxy

@@ -1,0 +1,196 @@
+// Router: from a command to the policies of its keys.
+#include "proxy/router.h"
+
+#include <utility>
+
+#include "conf/config.h"
+#include "policies/registry.h"
+
+namespace sluice::proxy {
+namespace {
+
+using policies::Handling;
+using resp::CommandId;
+
+policies::PrefixTable make_table(const std::vector<conf::PolicyOptions>& options) {
+  std::vector<policies::PrefixTable::Entry> entries;
+  for (std::uint32_t i = 0; i < options.size(); ++i) {
+    entries.push_back({options[i].key, i, false});
+    if (options[i].alias) entries.push_back({*options[i].alias, i, true});
+  }
+  return policies::PrefixTable(std::move(entries));
+}
+
+bool is_script(const resp::CommandInfo& info) {
+  return info.has(resp::flag::scripting) && !info.has(resp::flag::readonly);
+}
+
+std::string upper(std::string_view name) {
+  std::string text(name);
+  for (char& c : text) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  return text;
+}
+
+}  // namespace
+
+Router::Router(const conf::Config& config) : table_(make_table(config.policies)) {
+  for (const conf::PolicyOptions& options : config.policies) {
+    policies_.push_back(policies::make_policy(options));
+    auto& row = handling_.emplace_back();
+    for (std::uint16_t id = 0; id < static_cast<std::uint16_t>(CommandId::count); ++id) {
+      row.push_back(policies_.back()->handling(resp::command_info(static_cast<CommandId>(id))));
+    }
+    counts_ = counts_ || options.value == conf::ValueMode::counter;
+    guards_swaps_ = guards_swaps_ || options.unmanaged_writes == conf::Unmanaged::reject;
+  }
+}
+
+Router::~Router() = default;
+
+bool Router::writes(std::uint32_t policy) const {
+  const conf::PolicyOptions& options = policies_[policy]->options();
+  return options.write != conf::WriteMode::none || options.value == conf::ValueMode::counter;
+}
+
+Route Router::route(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
+  if (!info.arity_fits(command.args.size())) return {};
+  if (info.first_key == 1 && info.last_key == 1 && !info.has(resp::flag::movable_keys)) {
+    if (table_.find(command.args[1]).kind == Match::Kind::none) return {};
+    renames_.clear();
+    guarded_.clear();
+    Route route = route_key(info, command, 1, in_multi);
+    route.renamed = !renames_.empty();
+    if (route.renamed) rewrite(command);
+    return route;
+  }
+  if (info.first_key == 0 && !info.has(resp::flag::movable_keys)) return route_server_wide(info, in_multi);
+  return route_several(info, command, in_multi);
+}
+
+Route Router::route_server_wide(const resp::CommandInfo& info, bool in_multi) {
+  const bool flushes = info.id == CommandId::flushall || info.id == CommandId::flushdb;
+  if (flushes && counts_) {
+    if (in_multi) return reject(upper(info.name) + " inside MULTI not supported while a counter policy is configured");
+    return {Route::Kind::flush};
+  }
+  if (info.id == CommandId::swapdb && guards_swaps_) {
+    return reject("SWAPDB not supported: it would change keys that policies write (unmanaged_writes)");
+  }
+  return {};
+}
+
+Route Router::route_key(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t at, bool in_multi) {
+  const std::string_view key = command.args[at];
+  const Match match = table_.find(key);
+  const bool changes = info.has(resp::flag::write) || is_script(info);
+  switch (match.kind) {
+    case Match::Kind::none:
+      return {};
+    case Match::Kind::reserved:
+      return changes ? reject("keys that begin with __sluice: are the proxy's own and cannot be written") : Route{};
+    case Match::Kind::off_grid:
+      if (!changes || !writes(match.policy)) return {};
+      return reject("the key does not fit the template '" + policies_[match.policy]->options().key.text() +
+                    "' of policy '" + policies_[match.policy]->options().name + "'");
+    case Match::Kind::alias:
+      key_ = table_.real_key(match, key);
+      renames_.push_back({at, key_});
+      return route_owned(info, match.policy, in_multi);
+    case Match::Kind::owned:
+      key_.assign(key);
+      return route_owned(info, match.policy, in_multi);
+  }
+  return {};
+}
+
+Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, bool in_multi) {
+  const Handling handling = handling_[policy][static_cast<std::size_t>(info.id)];
+  if (is_script(info)) {
+    if (writes(policy) && policies_[policy]->options().multi == conf::InMulti::reject) {
+      return reject(upper(info.name) + " not supported on policy '" + policies_[policy]->options().name +
+                    "' (multi = \"forward\" passes scripts on, past the policy)");
+    }
+    guarded_.push_back(key_);
+    return {Route::Kind::script, policy};
+  }
+  if (in_multi) return route_in_multi(info, policy, handling);
+  switch (handling) {
+    case Handling::forward:
+      return {};
+    case Handling::read:
+      return {Route::Kind::read, policy};
+    case Handling::operate:
+      return {Route::Kind::operate, policy};
+    case Handling::guard:
+      guarded_.push_back(key_);
+      return {Route::Kind::guard, policy};
+    case Handling::reject:
+      return reject(policies_[policy]->rejection(info));
+  }
+  return {};
+}
+
+// Reads inside MULTI see only Redis; writes have no way to reach SQL at the moment of EXEC.
+Route Router::route_in_multi(const resp::CommandInfo& info, std::uint32_t policy, Handling handling) {
+  if (handling == Handling::forward || handling == Handling::read) return {};
+  if (handling != Handling::guard && policies_[policy]->options().multi == conf::InMulti::reject) {
+    return reject(upper(info.name) + " inside MULTI not supported on policy '" + policies_[policy]->options().name +
+                  "' (multi = \"forward\" passes it on, past the policy)");
+  }
+  guarded_.push_back(key_);
+  return {Route::Kind::guard, policy};
+}
+
+Route Router::route_several(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
+  renames_.clear();
+  guarded_.clear();
+  resp::find_keys(info, command, keys_);
+  Route all;
+  for (const std::uint32_t at : keys_) {
+    Route route = route_key(info, command, at, in_multi);
+    if (route.kind == Route::Kind::reject) return route;
+    if (route.kind == Route::Kind::operate && keys_.size() > 1) {
+      return reject(upper(info.name) + " with several keys not supported on policy '" +
+                    policies_[route.policy]->options().name + "'");
+    }
+    if (route.kind != Route::Kind::forward) all = route;
+  }
+  all.renamed = !renames_.empty();
+  if (all.renamed) rewrite(command);
+  return all;
+}
+
+Route Router::reject(std::string reason) {
+  rejection_ = reason.starts_with("ERR ") ? std::move(reason) : "ERR sluice: " + reason;
+  return {Route::Kind::reject};
+}
+
+std::vector<std::string> Router::args(const resp::Command& command) const {
+  std::vector<std::string> args(command.args.begin(), command.args.end());
+  for (const Rename& rename : renames_) args[rename.at] = rename.key;
+  return args;
+}
+
+void Router::rewrite(const resp::Command& command) {
+  wire_.clear();
+  const std::vector<std::string> renamed = args(command);
+  resp::append_command(wire_, renamed);
+}
+
+policies::Policy* Router::owner(std::string& key, std::uint32_t& index) const {
+  const Match match = table_.find(key);
+  if (match.kind != Match::Kind::owned && match.kind != Match::Kind::alias) return nullptr;
+  if (match.kind == Match::Kind::alias) key = table_.real_key(match, key);
+  index = match.policy;
+  return policies_[match.policy].get();
+}
+
+std::vector<std::string> Router::dirty_sets() const {
+  std::vector<std::string> keys;
+  for (const auto& policy : policies_) {
+    if (policy->options().value == conf::ValueMode::counter) keys.push_back("__sluice:dirty:" + policy->options().name);
+  }
+  return keys;
+}
+
+}  // namespace sluice::proxy

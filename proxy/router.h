@@ -1,0 +1,98 @@
+// Router: decides, from a command's keys, whether a policy has something to say about it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "policies/policy.h"
+#include "policies/prefix_table.h"
+#include "proxy/sluice_command.h"
+#include "resp/command.h"
+#include "resp/command_table.h"
+
+namespace sluice::conf {
+struct Config;
+}
+
+namespace sluice::proxy {
+
+struct Route {
+  enum class Kind : std::uint8_t {
+    forward,  // no policy has anything to say
+    read,     // forward; a reply that finds nothing goes to `policy`
+    operate,  // `policy` answers
+    guard,    // forward; clear the leases of Router::guarded() with it
+    script,   // like guard, but what it does is not known: they can only be cleared afterwards
+    reject,   // answer Router::rejection()
+    flush,    // FLUSHALL, FLUSHDB: only while nothing is unflushed
+  };
+  Kind kind = Kind::forward;
+  std::uint32_t policy = 0;
+  bool renamed = false;  // an alias was resolved: send Router::wire() instead of what the client sent
+};
+
+// The policies of one loop and the table of their prefixes. Loop thread only.
+class Router {
+ public:
+  explicit Router(const conf::Config& config);
+  ~Router();
+
+  bool empty() const { return table_.empty(); }
+  std::size_t size() const { return policies_.size(); }
+  policies::Policy& policy(std::uint32_t index) { return *policies_[index]; }
+  const std::vector<std::unique_ptr<policies::Policy>>& policies() const { return policies_; }
+
+  // What to do with `command`, known as `info`. `in_multi`: Redis will queue it for EXEC.
+  // What the calls below return belongs to this command and lives until the next route().
+  Route route(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
+  const std::vector<std::string>& guarded() const { return guarded_; }
+  const std::string& rejection() const { return rejection_; }
+  const std::string& wire() const { return wire_; }
+  // The key, real, of the operation or read.
+  const std::string& key() const { return key_; }
+  // The command's arguments, with the alias resolved.
+  std::vector<std::string> args(const resp::Command& command) const;
+
+  Ownership explain(std::string_view key) const { return find_owner(table_, policies_, key); }
+  // The keys in Redis that exist while a policy holds changes that SQL does not have.
+  std::vector<std::string> dirty_sets() const;
+
+  // The policy that owns `key` (then `key` becomes the real one), or nullptr.
+  policies::Policy* owner(std::string& key, std::uint32_t& index) const;
+
+ private:
+  using Match = policies::PrefixTable::Match;
+
+  // A key of the command that is an alias, and what it stands for.
+  struct Rename {
+    std::uint32_t at;
+    std::string key;
+  };
+
+  Route route_key(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t at, bool in_multi);
+  Route route_owned(const resp::CommandInfo& info, std::uint32_t policy, bool in_multi);
+  Route route_in_multi(const resp::CommandInfo& info, std::uint32_t policy, policies::Handling handling);
+  Route route_several(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
+  Route route_server_wide(const resp::CommandInfo& info, bool in_multi);
+  Route reject(std::string reason);
+  void rewrite(const resp::Command& command);
+  bool writes(std::uint32_t policy) const;
+
+  std::vector<std::unique_ptr<policies::Policy>> policies_;
+  policies::PrefixTable table_;
+  std::vector<std::vector<policies::Handling>> handling_;  // [policy][command]
+  bool counts_ = false;                                    // there is a counter policy
+  bool guards_swaps_ = false;                              // there is a policy that rejects unmanaged writes
+
+  std::vector<std::uint32_t> keys_;
+  std::vector<std::string> guarded_;
+  std::string rejection_;
+  std::string wire_;
+  std::string key_;
+  std::vector<Rename> renames_;
+};
+
+}  // namespace sluice::proxy

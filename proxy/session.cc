@@ -1,0 +1,233 @@
+// Session: which commands need a connection of their own, and what they change.
+#include "proxy/session.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <string_view>
+#include <utility>
+
+namespace sluice::proxy {
+namespace {
+
+using resp::CommandId;
+using Where = Session::Plan::Where;
+
+// Plan::db of an EXEC, which makes a queued SELECT true.
+constexpr int kExecuted = -2;
+
+bool is_word(std::string_view argument, std::string_view lower_case) {
+  return std::equal(argument.begin(), argument.end(), lower_case.begin(), lower_case.end(),
+                    [](unsigned char a, unsigned char b) { return std::tolower(a) == b; });
+}
+
+bool has_word(const resp::Command& command, std::string_view lower_case) {
+  return std::any_of(command.args.begin() + 1, command.args.end(),
+                     [&](std::string_view argument) { return is_word(argument, lower_case); });
+}
+
+bool may_block(const resp::CommandInfo& info, const resp::Command& command) {
+  if (!info.has(resp::flag::blocking)) return false;
+  const bool by_option = info.id == CommandId::xread || info.id == CommandId::xreadgroup;
+  return !by_option || has_word(command, "block");
+}
+
+Session::Plan own(PinReason reason, Effect effect, bool barrier = false) {
+  return {Where::own, reason, effect, barrier, 1};
+}
+
+Subscription subscription_of(std::string_view kind) {
+  if (kind.starts_with('p')) return Subscription::pattern;
+  if (kind.starts_with("ss") || kind.starts_with("sun")) return Subscription::shard;
+  return Subscription::channel;
+}
+
+}  // namespace
+
+bool Session::is_plain(const resp::CommandInfo& info) {
+  constexpr std::uint32_t special = resp::flag::blocking | resp::flag::pubsub | resp::flag::connection |
+                                    resp::flag::transaction | resp::flag::no_auth | resp::flag::admin;
+  return !info.has(special) && info.id != CommandId::script;
+}
+
+Session::Plan Session::plan(const resp::CommandInfo* info, const resp::Command& command) const {
+  Plan plan = info == nullptr ? own(PinReason::unknown, Effect::sticky) : plan_known(*info, command);
+  if (reply_mode_ != ReplyMode::on && plan.effect != Effect::reply_on && plan.where != Where::quit) plan.replies = 0;
+  return plan;
+}
+
+Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Command& command) const {
+  const bool fits = info.arity_fits(command.args.size());
+  switch (info.id) {
+    case CommandId::quit:
+      return {Where::quit, {}, {}, true, 1};
+    case CommandId::reset:
+      return fits ? Plan{Where::reset, {}, Effect::reset, true, 1} : Plan{};
+    case CommandId::subscribe:
+    case CommandId::psubscribe:
+    case CommandId::ssubscribe:
+    case CommandId::unsubscribe:
+    case CommandId::punsubscribe:
+    case CommandId::sunsubscribe: {
+      // A bare UNSUBSCRIBE is confirmed once per subscription: only when nothing is under way is their number known.
+      if (!fits || multi_) return {};
+      return {Where::own, PinReason::subscribe, Effect::subscribe, true, confirmations(info, command)};
+    }
+    default:
+      break;
+  }
+  if (!fits) return {};  // Redis refuses it, nothing changes
+  switch (info.id) {
+    case CommandId::multi:
+      return multi_ ? Plan{} : own(PinReason::multi, Effect::multi);
+    case CommandId::exec:
+      return {Where::any, {}, multi_ ? Effect::end_multi : Effect::none, false, 1, kExecuted};
+    case CommandId::discard:
+      return {Where::any, {}, multi_ ? Effect::end_multi : Effect::none, false, 1};
+    case CommandId::watch:
+      return multi_ ? Plan{} : own(PinReason::watch, Effect::watch);
+    case CommandId::unwatch:
+      return {Where::any, {}, multi_ ? Effect::none : Effect::unwatch, false, 1};
+    case CommandId::select: {
+      Plan plan = own(PinReason::select, multi_ ? Effect::queue_select : Effect::select, !multi_);
+      std::from_chars(command.args[1].data(), command.args[1].data() + command.args[1].size(), plan.db);
+      return plan;
+    }
+    case CommandId::auth:
+      return own(PinReason::auth, multi_ ? Effect::sticky : Effect::auth, !multi_);
+    case CommandId::hello:
+      return own(PinReason::hello, multi_ ? Effect::sticky : Effect::hello, !multi_);
+    case CommandId::client:
+      return plan_client(command);
+    case CommandId::monitor:
+      return own(PinReason::monitor, Effect::monitor, true);
+    case CommandId::sync:
+    case CommandId::psync:
+    case CommandId::replconf:
+      return own(PinReason::raw, Effect::raw, true);
+    case CommandId::wait:
+      return own(PinReason::wait, Effect::sticky);
+    case CommandId::readonly:
+    case CommandId::readwrite:
+    case CommandId::asking:
+      return own(PinReason::client, Effect::sticky);
+    case CommandId::script:
+      return command.args.size() > 1 && is_word(command.args[1], "debug") ? own(PinReason::raw, Effect::raw, true)
+                                                                          : Plan{};
+    default:
+      return may_block(info, command) && !multi_ ? own(PinReason::blocking, Effect::block) : Plan{};
+  }
+}
+
+// CLIENT shows or changes the connection it runs on, but for a few server-wide subcommands.
+Session::Plan Session::plan_client(const resp::Command& command) const {
+  const std::string_view what = command.args[1];
+  if (is_word(what, "pause") || is_word(what, "unpause") || is_word(what, "help")) return {};
+  if (is_word(what, "tracking")) return own(PinReason::tracking, Effect::sticky);
+  if (!is_word(what, "reply") || command.args.size() != 3) return own(PinReason::client, Effect::sticky);
+  Plan plan = own(PinReason::client, Effect::sticky);
+  if (is_word(command.args[2], "on")) {
+    plan.effect = Effect::reply_on;
+  } else if (is_word(command.args[2], "off")) {
+    plan.effect = Effect::reply_off;
+    plan.replies = 0;
+  } else if (is_word(command.args[2], "skip")) {
+    plan.effect = reply_mode_ == ReplyMode::off ? Effect::sticky : Effect::reply_skip;
+    plan.replies = 0;
+  }
+  return plan;
+}
+
+std::uint32_t Session::confirmations(const resp::CommandInfo& info, const resp::Command& command) const {
+  if (command.args.size() > 1) return static_cast<std::uint32_t>(command.args.size() - 1);
+  const auto kind = subscription_of(info.name);
+  return static_cast<std::uint32_t>(std::max<std::int64_t>(1, subscribed_[static_cast<std::size_t>(kind)]));
+}
+
+void Session::began(const Plan& plan) {
+  const bool skipped = reply_mode_ == ReplyMode::skip;
+  switch (plan.effect) {
+    case Effect::none:
+    case Effect::subscribe:
+      break;
+    case Effect::multi:
+      multi_ = true;
+      break;
+    case Effect::end_multi:
+      multi_ = watch_ = false;
+      if (plan.db == kExecuted && queued_db_ >= 0) db_ = queued_db_;
+      queued_db_ = -1;
+      break;
+    case Effect::queue_select:
+      queued_db_ = plan.db;
+      sticky_ = true;
+      break;
+    case Effect::watch:
+      watch_ = true;
+      break;
+    case Effect::unwatch:
+      watch_ = false;
+      break;
+    case Effect::block:
+      if (plan.replies != 0) ++blocking_;
+      break;
+    case Effect::monitor:
+      monitor_ = sticky_ = true;
+      break;
+    case Effect::reply_on:
+      reply_mode_ = ReplyMode::on;
+      sticky_ = true;
+      return;
+    case Effect::reply_off:
+      reply_mode_ = ReplyMode::off;
+      sticky_ = true;
+      return;
+    case Effect::reply_skip:
+      reply_mode_ = ReplyMode::skip;
+      sticky_ = true;
+      return;
+    case Effect::select:
+    case Effect::auth:
+    case Effect::hello:
+    case Effect::raw:
+    case Effect::sticky:
+      sticky_ = true;
+      break;
+    case Effect::reset:
+      *this = Session{};
+      break;
+  }
+  if (skipped) reply_mode_ = ReplyMode::on;
+}
+
+void Session::select_done(int db) { db_ = db; }
+
+void Session::auth_done(std::string user) { user_ = std::move(user); }
+
+// HELLO [protover [AUTH user password] [SETNAME name]]
+void Session::hello_done(const resp::Command& command) {
+  if (command.args.size() < 2) return;
+  version_ = command.args[1] == "3" ? resp::Version::resp3 : resp::Version::resp2;
+  for (std::size_t i = 2; i + 2 < command.args.size(); ++i) {
+    if (is_word(command.args[i], "auth")) user_ = std::string(command.args[i + 1]);
+  }
+}
+
+void Session::subscribe_done(std::string_view kind, std::int64_t remaining) {
+  const auto which = subscription_of(kind);
+  const auto at = [this](Subscription s) -> std::int64_t& { return subscribed_[static_cast<std::size_t>(s)]; };
+  if (which == Subscription::shard) {
+    at(which) = remaining;
+  } else {
+    const auto other = which == Subscription::channel ? Subscription::pattern : Subscription::channel;
+    at(which) = std::max<std::int64_t>(0, remaining - at(other));
+  }
+}
+
+std::int64_t Session::subscriptions() const { return subscribed_[0] + subscribed_[1] + subscribed_[2]; }
+
+bool Session::shareable() const {
+  return !multi_ && !watch_ && !sticky_ && !monitor_ && blocking_ == 0 && subscriptions() == 0;
+}
+
+}  // namespace sluice::proxy

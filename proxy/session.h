@@ -1,0 +1,108 @@
+// Session: the state that Redis keeps for a client's connection, as far as sluice must know it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "proxy/pin_reason.h"
+#include "resp/command.h"
+#include "resp/command_table.h"
+#include "resp/encode.h"
+
+namespace sluice::proxy {
+
+// What a command or its reply changes in the session.
+enum class Effect : std::uint8_t {
+  none,
+  multi,
+  end_multi,
+  watch,
+  unwatch,
+  block,
+  subscribe,
+  select,
+  queue_select,
+  auth,
+  hello,
+  reset,
+  monitor,
+  raw,
+  sticky,
+  reply_on,
+  reply_off,
+  reply_skip,
+};
+
+// The subscriptions of Redis, which count channels and patterns together and shard channels apart.
+enum class Subscription : std::uint8_t { channel, pattern, shard };
+
+// A state machine without I/O: plan() says what a command needs, began() and the *_done() calls move the state.
+// The state moves when the command is sent, where Redis' answer cannot matter, else when the reply has come.
+class Session {
+ public:
+  struct Plan {
+    enum class Where : std::uint8_t {
+      any,    // may share an upstream connection
+      own,    // needs a connection of the client's own, for `reason`
+      quit,   // ends the client
+      reset,  // RESET
+    };
+    Where where = Where::any;
+    PinReason reason = PinReason::unknown;
+    Effect effect = Effect::none;
+    bool barrier = false;       // what follows waits until this is answered
+    std::uint32_t replies = 1;  // how many it gets
+    int db = -1;                // SELECT: which
+  };
+
+  // Whatever its arguments, it changes nothing and may share a connection.
+  static bool is_plain(const resp::CommandInfo& info);
+  // `info` is null for a command that Redis 7.0 does not know.
+  Plan plan(const resp::CommandInfo* info, const resp::Command& command) const;
+
+  void began(const Plan& plan);
+  void block_done() { --blocking_; }
+  void select_done(int db);  // it succeeded
+  void auth_done(std::string user);
+  void hello_done(const resp::Command& command);
+  // A subscription was confirmed, and so many of its family remain.
+  void subscribe_done(std::string_view kind, std::int64_t remaining);
+
+  // Nothing on the upstream connection would be missed by the client if it lost it.
+  bool shareable() const;
+  bool in_multi() const { return multi_; }
+  bool watching() const { return watch_; }
+  bool blocked() const { return blocking_ != 0; }
+  bool subscribed() const { return subscriptions() != 0; }
+  bool monitoring() const { return monitor_; }
+  bool replies_suppressed() const { return reply_mode_ != ReplyMode::on; }
+  int db() const { return db_; }
+  const std::string& user() const { return user_; }  // empty: as the connection began
+  resp::Version version() const { return version_; }
+  // True when a command now gets no policy: the connection is not in the database policies act in.
+  bool outside(int policy_db) const { return db_ >= 0 && db_ != policy_db; }
+
+ private:
+  enum class ReplyMode : std::uint8_t { on, off, skip };
+
+  Plan plan_client(const resp::Command& command) const;
+  Plan plan_known(const resp::CommandInfo& info, const resp::Command& command) const;
+  std::int64_t subscriptions() const;
+  std::uint32_t confirmations(const resp::CommandInfo& info, const resp::Command& command) const;
+
+  bool multi_ = false;
+  bool watch_ = false;
+  bool sticky_ = false;
+  bool monitor_ = false;
+  ReplyMode reply_mode_ = ReplyMode::on;
+  resp::Version version_ = resp::Version::resp2;
+  std::uint32_t blocking_ = 0;
+  int db_ = -1;         // -1: as the connection began
+  int queued_db_ = -1;  // a SELECT inside MULTI
+  std::array<std::int64_t, 3> subscribed_{};
+  std::string user_;
+};
+
+}  // namespace sluice::proxy

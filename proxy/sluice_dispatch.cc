@@ -1,0 +1,131 @@
+// SluiceDispatch: who may run what, and where it goes.
+#include "proxy/sluice_dispatch.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proxy/loop.h"
+#include "proxy/sluice_command.h"
+
+namespace sluice::proxy {
+namespace {
+
+using policies::Verb;
+
+// What the policies are asked to do, for the verbs that they answer.
+Verb verb_of(SluiceCommand::Verb verb) {
+  switch (verb) {
+    case SluiceCommand::Verb::status:
+      return Verb::status;
+    case SluiceCommand::Verb::source:
+      return Verb::source;
+    case SluiceCommand::Verb::dbget:
+      return Verb::dbget;
+    case SluiceCommand::Verb::invalidate:
+      return Verb::invalidate;
+    case SluiceCommand::Verb::sync:
+    case SluiceCommand::Verb::help:
+    case SluiceCommand::Verb::version:
+    case SluiceCommand::Verb::policy:
+    case SluiceCommand::Verb::explain:
+      break;
+  }
+  return Verb::sync;
+}
+
+std::string error_line(std::string_view text) {
+  std::string line;
+  resp::append_error(line, text);
+  return line;
+}
+
+class Dispatch {
+ public:
+  Dispatch(Loop& loop, const SluiceCaller& caller, ClientId client, std::uint64_t slot)
+      : loop_(loop), caller_(caller), client_(client), slot_(slot) {}
+
+  void run(const resp::Command& raw) {
+    std::string error;
+    const auto command = parse_sluice(raw.args, error);
+    if (!command) return answer(error_line(error));
+    if (access_of(*command, policies()) == Access::admin && !is_admin()) {
+      return answer(error_line("NOPERM this user may not run this SLUICE command ([admin] users)"));
+    }
+    switch (command->verb) {
+      case SluiceCommand::Verb::help:
+        return answer(sluice_help());
+      case SluiceCommand::Verb::version:
+        return answer(sluice_version());
+      case SluiceCommand::Verb::policy:
+        return answer(command->argument.empty() ? sluice_policies(policies())
+                                                : sluice_policy(policies(), command->argument, caller_.version));
+      case SluiceCommand::Verb::explain:
+        return answer(sluice_explain(loop_.router().explain(command->argument), caller_.version));
+      case SluiceCommand::Verb::sync:
+      case SluiceCommand::Verb::invalidate:
+        return run_on_target(*command);
+      case SluiceCommand::Verb::status:
+      case SluiceCommand::Verb::source:
+      case SluiceCommand::Verb::dbget:
+        return run_on_key(*command);
+    }
+  }
+
+ private:
+  const std::vector<std::unique_ptr<policies::Policy>>& policies() const { return loop_.router().policies(); }
+
+  bool is_admin() const {
+    const auto& users = loop_.config().admin.users;
+    return std::find(users.begin(), users.end(), caller_.user) != users.end();
+  }
+
+  void answer(std::string reply) { loop_.answer(client_, slot_, {std::move(reply)}); }
+
+  policies::Request request(const SluiceCommand& command) const {
+    policies::Request request;
+    request.verb = verb_of(command.verb);
+    request.key = command.argument;
+    request.version = caller_.version;
+    return request;
+  }
+
+  void run_on_key(const SluiceCommand& command) {
+    policies::Request about = request(command);
+    about.acl_user = caller_.acl_user;
+    std::uint32_t index = 0;
+    policies::Policy* owner = loop_.router().owner(about.key, index);
+    if (owner == nullptr) return answer(error_line("ERR sluice: no policy owns this key"));
+    loop_.start(owner->begin(std::move(about)), index, client_, slot_);
+  }
+
+  void run_on_target(const SluiceCommand& command) {
+    policies::Request about = request(command);
+    switch (target_of(command.argument, policies())) {
+      case Target::policy: {
+        about.key.clear();
+        const auto named = std::find_if(policies().begin(), policies().end(),
+                                        [&](const auto& policy) { return policy->options().name == command.argument; });
+        const auto index = static_cast<std::uint32_t>(named - policies().begin());
+        return loop_.start((*named)->begin(std::move(about)), index, client_, slot_);
+      }
+      case Target::pattern:
+        return loop_.start_everywhere(about, client_, slot_);
+      case Target::key:
+        return run_on_key(command);
+    }
+  }
+
+  Loop& loop_;
+  const SluiceCaller& caller_;
+  ClientId client_;
+  std::uint64_t slot_;
+};
+
+}  // namespace
+
+void run_sluice_command(Loop& loop, const resp::Command& command, const SluiceCaller& caller, ClientId client,
+                        std::uint64_t slot) {
+  Dispatch(loop, caller, client, slot).run(command);
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,100 @@
+// Stream: reading, writing at once or later, and letting go of the handle.
+#include "proxy/stream.h"
+
+namespace sluice::proxy {
+
+// What libuv points at; outlives the Stream until the close callback.
+struct Stream::Handle {
+  union {
+    uv_handle_t any;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  };
+  Kind kind;
+  Stream* owner;  // nullptr once the Stream is gone
+  Handler* handler;
+  uv_write_t write;
+  Buffer writing;  // given to uv_write, not yet written
+};
+
+Stream::Stream(uv_loop_t* loop, Kind kind, Handler& handler) : handle_(new Handle) {
+  handle_->kind = kind;
+  handle_->owner = this;
+  handle_->handler = &handler;
+  if (kind == Kind::tcp) {
+    uv_tcp_init(loop, &handle_->tcp);
+  } else {
+    uv_pipe_init(loop, &handle_->pipe, 0);
+  }
+  handle_->any.data = handle_;
+}
+
+Stream::~Stream() {
+  handle_->owner = nullptr;
+  uv_close(&handle_->any, [](uv_handle_t* uv) { delete static_cast<Handle*>(uv->data); });
+}
+
+uv_stream_t* Stream::handle() { return &handle_->stream; }
+Stream::Kind Stream::kind() const { return handle_->kind; }
+
+void Stream::set_no_delay() {
+  if (handle_->kind == Kind::tcp) uv_tcp_nodelay(&handle_->tcp, 1);
+}
+
+void Stream::start_reading() {
+  if (reading_) return;
+  reading_ = uv_read_start(&handle_->stream, handle_alloc, handle_read) == 0;
+}
+
+void Stream::stop_reading() {
+  if (!reading_) return;
+  uv_read_stop(&handle_->stream);
+  reading_ = false;
+}
+
+std::size_t Stream::unwritten() const { return out_.size() + handle_->writing.size(); }
+
+bool Stream::flush() {
+  if (out_.empty() || !handle_->writing.empty()) return true;
+  const std::string_view bytes = out_.view();
+  const uv_buf_t buffer = uv_buf_init(const_cast<char*>(bytes.data()), static_cast<unsigned>(bytes.size()));
+  const int written = uv_try_write(&handle_->stream, &buffer, 1);
+  if (written < 0 && written != UV_EAGAIN) return false;
+  if (written > 0) out_.consume(static_cast<std::size_t>(written));
+  if (out_.empty()) return true;
+  handle_->writing.swap(out_);
+  handle_->write.data = handle_;
+  const std::string_view rest = handle_->writing.view();
+  const uv_buf_t later = uv_buf_init(const_cast<char*>(rest.data()), static_cast<unsigned>(rest.size()));
+  return uv_write(&handle_->write, &handle_->stream, &later, 1, handle_written) == 0;
+}
+
+void Stream::handle_alloc(uv_handle_t* uv, std::size_t, uv_buf_t* buffer) {
+  auto* handle = static_cast<Handle*>(uv->data);
+  *buffer = handle->owner == nullptr ? uv_buf_init(nullptr, 0) : handle->handler->on_read_buffer();
+}
+
+void Stream::handle_read(uv_stream_t* uv, ssize_t bytes, const uv_buf_t*) {
+  auto* handle = static_cast<Handle*>(uv->data);
+  if (handle->owner == nullptr || bytes == 0) return;
+  if (bytes > 0) {
+    handle->handler->on_read(static_cast<std::size_t>(bytes));
+  } else {
+    handle->owner->stop_reading();
+    handle->handler->on_end(bytes == UV_EOF);
+  }
+}
+
+void Stream::handle_written(uv_write_t* request, int status) {
+  auto* handle = static_cast<Handle*>(request->data);
+  handle->writing.clear();
+  if (handle->owner == nullptr) return;
+  if (status < 0 || !handle->owner->flush()) {
+    handle->handler->on_end(false);
+  } else if (handle->owner->unwritten() == 0) {
+    handle->handler->on_drained();
+  }
+}
+
+}  // namespace sluice::proxy

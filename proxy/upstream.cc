@@ -1,0 +1,301 @@
+// Upstream: sending runs of commands, and giving each reply to the one who waits for it.
+#include "proxy/upstream.h"
+
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include "resp/encode.h"
+
+namespace sluice::proxy {
+namespace {
+
+// Enough to keep Redis busy; beyond it clients wait with their input unread.
+constexpr std::size_t kCongestedBytes = 16UL << 20;
+
+// Whether a complete reply, or one that begins with these bytes, is a nil, an empty array or an empty map.
+bool finds_nothing(std::string_view reply) {
+  return reply.starts_with("$-1\r") || reply.starts_with("_\r") || reply.starts_with("*0\r") ||
+         reply.starts_with("%0\r") || reply.starts_with("*-1\r");
+}
+
+// The text of the first element of an array or push of bulk strings.
+std::string_view first_element(std::string_view reply) {
+  const auto bulk = reply.find("\r\n$");
+  if (bulk == std::string_view::npos) return {};
+  const auto text = reply.find("\r\n", bulk + 3);
+  if (text == std::string_view::npos) return {};
+  const auto end = reply.find("\r\n", text + 2);
+  return end == std::string_view::npos ? std::string_view{} : reply.substr(text + 2, end - text - 2);
+}
+
+bool is_confirmation(std::string_view kind) {
+  return kind == "subscribe" || kind == "unsubscribe" || kind == "psubscribe" || kind == "punsubscribe" ||
+         kind == "ssubscribe" || kind == "sunsubscribe";
+}
+
+bool is_message(std::string_view kind) { return kind == "message" || kind == "pmessage" || kind == "smessage"; }
+
+// The integer that ends a confirmation: how many subscriptions are left.
+std::int64_t last_integer(std::string_view reply) {
+  std::int64_t value = 0;
+  const auto colon = reply.rfind(':');
+  if (colon != std::string_view::npos) std::from_chars(reply.data() + colon + 1, reply.data() + reply.size(), value);
+  return value;
+}
+
+// What follows the first `elements` elements, each of one line, of an array reply.
+std::string_view after_elements(std::string_view reply, std::uint32_t elements) {
+  for (std::uint32_t line = 0; line <= elements; ++line) reply.remove_prefix(reply.find("\r\n") + 2);
+  return reply;
+}
+
+}  // namespace
+
+Upstream::Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user)
+    : link_(loop, options.endpoint, options.connect_timeout, *this), user_(user), db_(options.db) {}
+
+void Upstream::connect() {
+  was_up_ = false;
+  link_.connect();
+  if (db_ == 0) return;
+  std::string select;
+  const std::string args[] = {"SELECT", std::to_string(db_)};
+  resp::append_command(select, args);
+  expect({}, select, Expect::dropped, 1, {});
+}
+
+void Upstream::forward(ClientId client, std::string_view wire, std::uint32_t replies) {
+  link_.send(wire);
+  if (!pending_.empty()) {
+    Pending& last = pending_.back();
+    if (last.expect == Expect::reply && last.client == client) {
+      last.replies += replies;
+      return;
+    }
+  }
+  if (replies != 0) pending_.push({client, replies, 0, Expect::reply, 0});
+}
+
+void Upstream::expect(ClientId client, std::string_view wire, Expect expect, std::uint32_t replies,
+                      std::string_view note) {
+  link_.send(wire);
+  notes_.append(note);
+  pending_.push({client, replies, static_cast<std::uint32_t>(note.size()), expect, 0});
+}
+
+void Upstream::expect_read(ClientId client, std::string_view wire, std::uint32_t policy) {
+  expect(client, wire, Expect::read, 1, wire);
+  pending_.back().policy = policy;
+}
+
+bool Upstream::congested() {
+  if (link_.unwritten() > kCongestedBytes) congested_ = true;
+  return congested_;
+}
+
+void Upstream::link_up() {
+  was_up_ = true;
+  user_.on_up(*this);
+}
+
+void Upstream::link_drained() {
+  if (!congested_) return;
+  congested_ = false;
+  user_.on_uncongested(*this);
+}
+
+// The user may close the connection, or send on it, during any call.
+void Upstream::link_read(std::string_view bytes) {
+  while (!bytes.empty() && usable()) {
+    if (relaying_) return user_.on_bytes(bound_, bytes);
+    if (mode_ == Mode::between) mode_ = mode_of(bytes);
+    bool in_step = false;
+    switch (mode_) {
+      case Mode::streaming:
+        in_step = stream(bytes);
+        break;
+      case Mode::unasked:
+        in_step = stream_unasked(bytes);
+        break;
+      case Mode::capturing:
+        in_step = capture(bytes);
+        break;
+      case Mode::between:
+      case Mode::surprise:
+        break;
+    }
+    if (in_step) continue;
+    link_.close();
+    return link_down("Redis sent what is not a reply");
+  }
+}
+
+Upstream::Mode Upstream::mode_of(std::string_view bytes) {
+  if (bytes[0] == '>') return inspecting_ ? Mode::capturing : Mode::unasked;
+  if (inspecting_ && bytes[0] == '*') return Mode::capturing;
+  if (pending_.empty()) return bound_.generation != 0 ? Mode::unasked : Mode::surprise;
+  switch (pending_.front().expect) {
+    case Expect::reply:
+      return Mode::streaming;
+    case Expect::read:
+      return bytes.size() >= std::strlen("*-1\r") && !finds_nothing(bytes) ? Mode::streaming : Mode::capturing;
+    case Expect::effect:
+    case Expect::replaced:
+    case Expect::guarded:
+    case Expect::confirm:
+    case Expect::held:
+    case Expect::dropped:
+      return Mode::capturing;
+  }
+  return Mode::surprise;
+}
+
+// Passes on as many replies of one client as follow each other, in one piece.
+bool Upstream::stream(std::string_view& bytes) {
+  const ClientId client = pending_.front().client;
+  std::size_t passed = 0;
+  std::uint32_t replies = 0;
+  while (mode_ == Mode::streaming) {
+    const auto progress = framer_.feed(bytes.substr(passed));
+    if (progress.status == resp::ReplyFramer::Status::malformed) return false;
+    passed += progress.size;
+    if (progress.status == resp::ReplyFramer::Status::more) break;
+    mode_ = Mode::between;
+    ++replies;
+    if (pending_.front().expect == Expect::read) user_.on_hit(pending_.front().policy);
+    if (--pending_.front().replies == 0) pop();
+    const bool goes_on = passed < bytes.size() && !pending_.empty() && pending_.front().client == client;
+    if (goes_on && mode_of(bytes.substr(passed)) == Mode::streaming) mode_ = Mode::streaming;
+  }
+  const std::string_view whole = bytes.substr(0, passed);
+  bytes.remove_prefix(passed);
+  user_.on_bytes(client, whole);
+  if (replies != 0) user_.on_replies(client, replies);
+  return true;
+}
+
+bool Upstream::stream_unasked(std::string_view& bytes) {
+  const auto progress = framer_.feed(bytes);
+  if (progress.status == resp::ReplyFramer::Status::malformed) return false;
+  if (progress.status == resp::ReplyFramer::Status::complete) mode_ = Mode::between;
+  const std::string_view part = bytes.substr(0, progress.size);
+  bytes.remove_prefix(progress.size);
+  user_.on_bytes(bound_, part);
+  return true;
+}
+
+bool Upstream::capture(std::string_view& bytes) {
+  const auto progress = framer_.feed(bytes);
+  if (progress.status == resp::ReplyFramer::Status::malformed) return false;
+  const std::string_view part = bytes.substr(0, progress.size);
+  bytes.remove_prefix(progress.size);
+  const bool complete = progress.status == resp::ReplyFramer::Status::complete;
+  if (!complete || !held_.empty()) held_.append(part);
+  if (!complete) return true;
+  mode_ = Mode::between;
+  const Buffer whole = std::move(held_);
+  finish(whole.empty() ? part : whole.view());
+  return true;
+}
+
+Upstream::Pending Upstream::pop() {
+  const Pending front = pending_.front();
+  pending_.pop();
+  if (front.note_bytes != 0) notes_.consume(front.note_bytes);
+  return front;
+}
+
+Upstream::Pending Upstream::pop(std::string& note) {
+  note = notes_.view().substr(0, pending_.front().note_bytes);
+  return pop();
+}
+
+void Upstream::pass(ClientId client, std::string_view reply) {
+  user_.on_bytes(client, reply);
+  user_.on_replies(client, 1);
+}
+
+// A reply that was wanted whole. Entries are removed before the user is told: it may send more.
+void Upstream::finish(std::string_view reply) {
+  if (inspecting_ && finish_subscription(reply)) return;
+  if (reply[0] == '>' || pending_.empty()) return user_.on_bytes(bound_, reply);
+  std::string note;
+  switch (const Pending front = pending_.front(); front.expect) {
+    case Expect::reply:
+      if (--pending_.front().replies == 0) pop();
+      return pass(front.client, reply);
+    case Expect::read:
+      pop(note);
+      if (finds_nothing(reply)) return user_.on_miss(front.client, front.policy, note);
+      user_.on_hit(front.policy);
+      return pass(front.client, reply);
+    case Expect::effect:
+      pop(note);
+      user_.on_effect(front.client, note, reply);
+      return pass(front.client, reply);
+    case Expect::replaced:
+      pop(note);
+      return pass(front.client, note);
+    case Expect::guarded:
+      return finish_guarded(reply);
+    case Expect::confirm:  // not a confirmation: the command was refused
+      pop();
+      return pass(front.client, reply);
+    case Expect::held:
+      pop(note);
+      return user_.on_held(front.client, note, reply);
+    case Expect::dropped:
+      if (--pending_.front().replies == 0) pop();
+      return;
+  }
+}
+
+// Replies come as: +OK, a +QUEUED per guard, the command's +QUEUED or error, and EXEC's array.
+void Upstream::finish_guarded(std::string_view reply) {
+  Pending& front = pending_.front();
+  const std::uint32_t left = --front.replies;
+  if (left == 1 && reply[0] == '-') refusal_ = reply;
+  if (left != 0) return;
+  std::string guards;
+  const Pending done = pop(guards);
+  const std::string refusal = std::exchange(refusal_, {});
+  if (!refusal.empty()) return pass(done.client, refusal);
+  if (reply[0] != '*') return pass(done.client, reply);  // EXEC itself failed
+  pass(done.client, after_elements(reply, static_cast<std::uint32_t>(std::stoul(guards))));
+}
+
+// True when the reply was a message or a confirmation and is dealt with.
+bool Upstream::finish_subscription(std::string_view reply) {
+  if (reply[0] != '>' && reply[0] != '*') return false;
+  const std::string_view kind = first_element(reply);
+  if (is_message(kind)) {
+    user_.on_bytes(bound_, reply);
+    return true;
+  }
+  if (!is_confirmation(kind)) return false;
+  user_.on_bytes(bound_, reply);
+  user_.on_subscription(bound_, kind, last_integer(reply));
+  if (pending_.empty() || pending_.front().expect != Expect::confirm || --pending_.front().replies != 0) return true;
+  user_.on_replies(pop().client, 1);
+  return true;
+}
+
+void Upstream::link_down(const std::string& reason) {
+  framer_ = {};
+  mode_ = Mode::between;
+  held_.clear();
+  std::string note;
+  while (!pending_.empty()) {
+    const Pending lost = pop(note);
+    if (lost.expect == Expect::read) {
+      user_.on_read_lost(lost.client, lost.policy, note, was_up_, reason);
+    } else {
+      user_.on_lost(lost.client, was_up_, reason);
+    }
+  }
+  congested_ = false;
+  user_.on_down(*this, reason);
+}
+
+}  // namespace sluice::proxy

@@ -1,0 +1,142 @@
+// Upstream: a pipelined connection to Redis that carries clients' commands and matches the replies to them, in order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "proxy/link.h"
+#include "proxy/ring.h"
+#include "resp/reply_framer.h"
+
+namespace sluice::proxy {
+
+// Names a client of this loop; stale once the client is gone.
+struct ClientId {
+  std::uint32_t index = 0;
+  std::uint32_t generation = 0;  // 0: nobody
+  bool operator==(const ClientId&) const = default;
+};
+
+// What is done with a reply.
+enum class Expect : std::uint8_t {
+  reply,     // passed on as it arrives
+  read,      // passed on, unless it is nil or empty: then a policy loads the row
+  effect,    // passed on; the client's session looks at it
+  replaced,  // dropped; the note is passed on in its place
+  guarded,   // the replies to MULTI, guards, a command, EXEC: only the command's is passed on
+  confirm,   // confirmations of a SUBSCRIBE or UNSUBSCRIBE
+  held,      // kept whole and given to on_held instead
+  dropped,   // the proxy's own
+};
+
+// The owner's and the clients' side of an Upstream. Ids may be stale.
+class UpstreamUser {
+ public:
+  // Bytes for the client: parts of its replies, or pushes.
+  virtual void on_bytes(ClientId client, std::string_view bytes) = 0;
+  // So many replies of this client have been passed on whole.
+  virtual void on_replies(ClientId client, std::uint32_t replies) = 0;
+  // What became of an expect_read().
+  virtual void on_hit(std::uint32_t policy) = 0;
+  virtual void on_miss(ClientId client, std::uint32_t policy, std::string_view command) = 0;
+  virtual void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
+                            const std::string& reason) = 0;
+  // Before the reply is passed on: `note` is the command.
+  virtual void on_effect(ClientId client, std::string_view note, std::string_view reply) = 0;
+  virtual void on_held(ClientId client, std::string_view note, std::string_view reply) = 0;
+  // A subscription was confirmed, `remaining` are left.
+  virtual void on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) = 0;
+  // The connection is gone and this client had commands outstanding; `sent` is false when none of it reached Redis.
+  virtual void on_lost(ClientId client, bool sent, const std::string& reason) = 0;
+  virtual void on_up(class Upstream& upstream) = 0;
+  virtual void on_down(class Upstream& upstream, const std::string& reason) = 0;  // after the on_lost calls
+  virtual void on_uncongested(class Upstream& upstream) = 0;
+
+ protected:
+  ~UpstreamUser() = default;
+};
+
+// Loop thread only. Commands sent while it connects wait in its output.
+class Upstream final : private Link::Owner {
+ public:
+  Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user);
+
+  void connect();
+  void close() { link_.close(); }
+  bool usable() const { return link_.state() != Link::State::closed; }
+  bool up() const { return link_.state() == Link::State::up; }
+  std::size_t outstanding() const { return pending_.size(); }
+
+  // Sends `replies` commands of one client, framed and complete, whose replies are passed on as they come.
+  void forward(ClientId client, std::string_view wire, std::uint32_t replies);
+  // Sends bytes that get `replies` replies, handled as `expect` says. `note` is kept until then.
+  void expect(ClientId client, std::string_view wire, Expect expect, std::uint32_t replies, std::string_view note);
+
+  ClientId bound() const { return bound_; }
+  // Sends one read on a key of `policy`; what Redis finds is passed on, else the policy is asked (on_miss).
+  void expect_read(ClientId client, std::string_view wire, std::uint32_t policy);
+
+  // The connection belongs to one client: what arrives unasked (messages, pushes) is for it.
+  void bind(ClientId client) { bound_ = client; }
+  // Look into arrays and pushes for messages and confirmations; needed from the first SUBSCRIBE on.
+  void inspect() { inspecting_ = true; }
+  bool inspecting() const { return inspecting_; }
+  // From here on every byte is passed to the bound client as it comes, and nothing is matched any more.
+  void relay() { relaying_ = true; }
+  void send_raw(std::string_view bytes) { link_.send(bytes); }
+
+  // More is queued than should be: callers hold their clients' input until on_uncongested().
+  bool congested();
+
+ private:
+  struct Pending {
+    ClientId client;
+    std::uint32_t replies = 0;
+    std::uint32_t note_bytes = 0;
+    Expect expect = Expect::reply;
+    std::uint32_t policy = 0;  // Expect::read
+  };
+
+  // What is being done with the reply whose bytes come next.
+  enum class Mode : std::uint8_t {
+    between,    // no reply has begun
+    streaming,  // passed on as it comes
+    capturing,  // wanted whole
+    unasked,    // passed on as it comes; answers nothing
+    surprise,   // nobody waits for it: the connection is out of step
+  };
+
+  void link_up() override;
+  void link_read(std::string_view bytes) override;
+  void link_down(const std::string& reason) override;
+  void link_drained() override;
+
+  Mode mode_of(std::string_view bytes);
+  bool stream(std::string_view& bytes);
+  bool stream_unasked(std::string_view& bytes);
+  bool capture(std::string_view& bytes);
+  void finish(std::string_view reply);
+  void finish_guarded(std::string_view reply);
+  bool finish_subscription(std::string_view reply);
+  void pass(ClientId client, std::string_view reply);
+  Pending pop();
+  Pending pop(std::string& note);
+
+  Link link_;
+  UpstreamUser& user_;
+  resp::ReplyFramer framer_;
+  Ring<Pending> pending_;
+  Buffer notes_;  // of the pending entries, in order
+  Buffer held_;   // the beginning of a reply that is handled whole
+  ClientId bound_;
+  int db_;
+  Mode mode_ = Mode::between;
+  bool inspecting_ = false;
+  bool relaying_ = false;
+  bool congested_ = false;
+  bool was_up_ = false;
+  std::string refusal_;  // of the guarded command, from its place in the MULTI
+};
+
+}  // namespace sluice::proxy
