@@ -53,8 +53,6 @@ TEST_F(SqliteErrors, AWriteToALockedDatabaseIsUnavailableAndReadsGoOn) {
 }
 
 TEST_F(SqliteErrors, AWriteWaitsForALockUntilItsDeadline) {
-  Outsider other(path);
-  other.run("CREATE TABLE signal (x)");
   outside.run("BEGIN IMMEDIATE");
   Result result;
   std::thread writer([&] { result = run(write(1)); });

@@ -1,0 +1,29 @@
+// Tests of the registry of backends.
+#include "backends/registry.h"
+
+#include <gtest/gtest.h>
+
+#include "conf/config.h"
+
+namespace sluice::sql {
+namespace {
+
+TEST(Registry, SqliteHasOneWriterAndTheOtherConnectionsRead) {
+  conf::BackendOptions options;
+  options.connections = 4;
+  auto backend = make_backend(options);
+  ASSERT_NE(backend, nullptr);
+  EXPECT_EQ(backend->writers(), 1);
+  EXPECT_EQ(backend->readers(), 3);
+  options.connections = 1;
+  EXPECT_EQ(make_backend(options)->readers(), 1);
+}
+
+TEST(Registry, AKindThatThisBuildDoesNotHaveIsNull) {
+  conf::BackendOptions options;
+  options.kind = conf::BackendOptions::Kind::postgresql;
+  EXPECT_EQ(make_backend(options), nullptr);
+}
+
+}  // namespace
+}  // namespace sluice::sql
