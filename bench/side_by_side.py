@@ -138,7 +138,7 @@ def start_twemproxy(folder, redis):
   redis: true
   hash: fnv1a_64
   distribution: ketama
-  client_connections: 10000
+  client_connections: 6000
   servers:
     - 127.0.0.1:{redis.port}:1
 """)
@@ -149,7 +149,7 @@ def start_haproxy(folder, redis):
     port = free_port()
     config = write(folder, "haproxy.cfg", f"""global
   nbthread 1
-  maxconn 20000
+  maxconn 6000
 defaults
   mode tcp
   timeout connect 5s
