@@ -39,8 +39,9 @@ void check_alias(const PolicyOptions& policy, const Node& table, Mistakes& mista
 }
 
 void check_delays(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
-  if (policy.retry_initial_delay <= policy.retry_max_delay) return;
-  mistakes.add(place_of(table, "retry_initial_delay"), "retry_initial_delay: is longer than retry_max_delay");
+  if (policy.write != WriteMode::write_behind || policy.retry_initial_delay <= policy.retry_max_delay) return;
+  const char* key = table.find("retry_initial_delay") != nullptr ? "retry_initial_delay" : "retry_max_delay";
+  mistakes.add(place_of(table, key), std::string(key) + ": the initial delay is longer than the longest");
 }
 
 void check_read(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {

@@ -76,14 +76,14 @@ std::optional<std::uint32_t> take(const Part& part, std::uint32_t progress, bool
 
 }  // namespace
 
-std::vector<KeyAutomaton::State> KeyAutomaton::next(State state, unsigned char byte) const {
-  std::vector<State> states;
+KeyAutomaton::States KeyAutomaton::next(State state, unsigned char byte) const {
+  States states;
   if (const auto progress = take((*parts_)[state.part], state.progress, false, byte)) {
-    states.push_back({state.part, *progress});
+    states.items[states.size++] = {state.part, *progress};
   }
   if (complete(state) && state.part + 1 < parts_->size()) {
     if (const auto progress = take((*parts_)[state.part + 1], 0, true, byte)) {
-      states.push_back({state.part + 1, *progress});
+      states.items[states.size++] = {state.part + 1, *progress};
     }
   }
   return states;

@@ -1,7 +1,9 @@
 // KeyAutomaton: the set of keys a template matches, as a state machine that can be compared with another one.
 #pragma once
 
+#include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -31,7 +33,15 @@ class KeyAutomaton {
     auto operator<=>(const State&) const = default;
   };
 
-  std::vector<State> next(State state, unsigned char byte) const;
+  // At most two: one more byte in the same part, or the first of the next part.
+  struct States {
+    std::array<State, 2> items;
+    std::size_t size = 0;
+    const State* begin() const { return items.data(); }
+    const State* end() const { return items.data() + size; }
+  };
+
+  States next(State state, unsigned char byte) const;
   bool complete(State state) const;
   bool accepts(State state) const { return state.part + 1 == parts_->size() && complete(state); }
   void append_alphabet(std::string& bytes) const;

@@ -229,7 +229,9 @@ void report_unknown_sections(const Node& root, Mistakes& mistakes) {
   const std::vector<std::string_view> known{"proxy", "upstream", "admin", "backend", "policy"};
   for (const Member& member : root.members) {
     if (std::find(known.begin(), known.end(), member.name) != known.end()) continue;
-    mistakes.add(member.place, "unknown section " + quoted(member.name) + did_you_mean(member.name, known));
+    const bool section = member.value.kind == Node::Kind::table || member.value.kind == Node::Kind::array;
+    mistakes.add(member.place, (section ? "unknown section " : "a key outside every section: ") + quoted(member.name) +
+                                   did_you_mean(member.name, known));
   }
 }
 

@@ -175,12 +175,18 @@ bool parse_backend_url(std::string_view url, BackendOptions& backend, std::strin
 
 std::string redacted(std::string_view url) {
   const std::size_t scheme = url.find("://");
-  const std::size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
-  const std::size_t at = url.rfind('@');
-  const std::size_t colon = url.find(':', begin);
-  if (url.starts_with("sqlite:") || scheme == std::string_view::npos || at == std::string_view::npos || colon > at)
-    return std::string(url);
-  return std::string(url.substr(0, colon + 1)) + "<redacted>" + std::string(url.substr(at));
+  if (url.starts_with("sqlite:") || scheme == std::string_view::npos) return std::string(url);
+  std::string result(url);
+  const std::size_t parameter = url.find("password=");
+  if (parameter != std::string_view::npos) {
+    const std::size_t begin = parameter + 9;
+    const std::size_t end = std::min(url.find('&', begin), url.size());
+    result.replace(begin, end - begin, "<redacted>");
+  }
+  const std::size_t at = result.rfind('@');
+  const std::size_t colon = result.find(':', scheme + 3);
+  if (at != std::string::npos && colon < at) result.replace(colon + 1, at - colon - 1, "<redacted>");
+  return result;
 }
 
 }  // namespace sluice::conf

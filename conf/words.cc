@@ -33,7 +33,7 @@ constexpr std::size_t kWordBytesMax = 64;  // longer ones resemble nothing
 std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known) {
   if (word.size() > kWordBytesMax) return {};
   std::string_view best;
-  std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
+  std::size_t best_distance = std::max<std::size_t>(1, (word.size() + 1) / 3) + 1;
   for (const std::string_view candidate : known) {
     const std::size_t found = distance(word, candidate);
     if (found < best_distance) {
