@@ -102,10 +102,11 @@ void add_of_migrate(Args args, Keys& keys) {
   static constexpr std::array<Option, 2> kOptions{{{"auth", 1}, {"auth2", 2}}};
   std::size_t at = 6;
   while (at < args.size() && !is_word(args[at], "keys")) at += step_over(args[at], kOptions);
-  if (at >= args.size())
+  if (at >= args.size()) {
     keys.push_back(3);
-  else if (args[3].empty())
+  } else if (args[3].empty()) {
     add_range(at + 1, args.size() - at - 1, keys);
+  }
 }
 
 // The key of those subcommands that have one: always the argument after it.
@@ -167,10 +168,11 @@ void add_movable(const CommandInfo& info, Args args, Keys& keys) {
 void find_keys(const CommandInfo& info, const Command& command, std::vector<std::uint32_t>& keys) {
   keys.clear();
   if (!info.arity_fits(command.args.size())) return;
-  if (info.has(flag::movable_keys))
+  if (info.has(flag::movable_keys)) {
     add_movable(info, command.args, keys);
-  else
+  } else {
     add_fixed(info, command.args, keys);
+  }
 }
 
 }  // namespace sluice::resp

@@ -24,19 +24,6 @@ void clear_and_keep(std::vector<T>& items, std::size_t kept) {
   if (items.capacity() > kept) std::vector<T>().swap(items);
 }
 
-// Reads the usual form of a length, 1 to 9 digits and a line end, and returns what follows it. nullptr for all that
-// deserves a closer look: incomplete, malformed, huge. Like Redis it takes any byte after the CR for the LF.
-inline const char* read_usual_length(const char* p, const char* end, std::int64_t& length) {
-  if (end - p < 3 || digit(*p) > 9) return nullptr;
-  if (*p == '0' && p[1] != '\r') return nullptr;
-  const char* const last = p + std::min<std::ptrdiff_t>(end - p - 2, 9);
-  std::int64_t value = digit(*p++);
-  while (p < last && digit(*p) <= 9) value = value * 10 + digit(*p++);
-  if (*p != '\r') return nullptr;
-  length = value;
-  return p + 2;
-}
-
 }  // namespace
 
 CommandParser::Status CommandParser::next(std::string_view input, Command& command) {
@@ -81,14 +68,14 @@ CommandParser::Status CommandParser::next_array(std::string_view input, Command&
     if (args_left_ == 0) return finish(input, command, false);
     args_.reserve(std::min<std::size_t>(args_left_, kArgsKept));
   }
-  const std::int64_t usual_max = std::min<std::int64_t>(limits_.bulk_bytes_max, kBulkBytesMaxBeforeAuth);
+  const std::size_t usual_max = std::min<std::size_t>(limits_.bulk_bytes_max, kBulkBytesMaxBeforeAuth);
   const char* const end = input.data() + input.size();
   const char* p = input.data() + offset_;
   while (args_left_ > 0) {
     if (bulk_bytes_ < 0) {
       std::int64_t size = 0;
       const char* const bulk = p != end && *p == '$' ? read_usual_length(p + 1, end, size) : nullptr;
-      if (bulk != nullptr && size <= usual_max) {
+      if (bulk != nullptr && static_cast<std::size_t>(size) <= usual_max) {
         bulk_bytes_ = size;
         p = bulk;
       } else {

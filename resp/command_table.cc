@@ -22,15 +22,13 @@ constexpr std::size_t kNameMax =
       return a.name.size() < b.name.size();
     })->name.size();
 
-constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
-
 constexpr std::size_t kSlots = 1024;  // a power of two, four times the commands: most names sit in their own slot
 constexpr std::uint8_t kFree = 255;
 static_assert(kCount < kFree);
 
 constexpr std::size_t slot_of(std::string_view name) {
   std::uint32_t hash = 0;
-  for (const char c : name) hash = hash * 31 + static_cast<unsigned char>(lower(c));
+  for (const char c : name) hash = hash * 31 + (static_cast<unsigned char>(c) | 0x20U);  // letters in lower case
   return (hash * 2654435769U) >> 22;  // the top bits are the well mixed ones
 }
 static_assert(std::size_t{0xffffffffU >> 22} == kSlots - 1);
@@ -46,9 +44,10 @@ constexpr std::array<std::uint8_t, kSlots> kIndex = [] {
   return index;
 }();
 
+// Only letters lie at 'a' or above in the names of commands; setting their 0x20 makes them lower case.
 bool is_named(const CommandInfo& info, std::string_view name) {
   return std::equal(name.begin(), name.end(), info.name.begin(), info.name.end(),
-                    [](char given, char known) { return lower(given) == known; });
+                    [](char given, char known) { return (known >= 'a' ? given | 0x20 : given) == known; });
 }
 
 }  // namespace

@@ -53,10 +53,11 @@ void append_array_header(std::string& out, std::size_t elements) {
 }
 
 void append_map_header(std::string& out, std::size_t pairs, Version version) {
-  if (version == Version::resp2)
+  if (version == Version::resp2) {
     append_array_header(out, 2 * pairs);
-  else
+  } else {
     append_number_line(out, '%', static_cast<std::int64_t>(pairs));
+  }
 }
 
 void append_command(std::string& out, std::span<const std::string_view> args) { append_args(out, args); }

@@ -65,10 +65,11 @@ class Splitter {
     while (!at_end()) {
       const char c = line_[at_++];
       if (c == '"') return closed();
-      if (c == '\\' && !at_end())
+      if (c == '\\' && !at_end()) {
         append_escaped();
-      else
+      } else {
         text_ += c;
+      }
     }
     return false;
   }

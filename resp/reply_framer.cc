@@ -32,15 +32,9 @@ bool may_be_null(char type) { return type == '$' || type == '*'; }
 
 inline bool ends_line(const char* p) { return p[0] == '\r' && p[1] == '\n'; }
 
-// Reads 1 to 9 digits, CR and LF, and returns what follows; nullptr for anything else.
-inline const char* read_usual_length(const char* p, const char* end, std::int64_t& length) {
-  if (end - p < 3 || digit(*p) > 9 || (*p == '0' && p[1] != '\r')) return nullptr;
-  const char* const last = p + std::min<std::ptrdiff_t>(end - p - 2, 9);
-  std::int64_t value = digit(*p++);
-  while (p < last && digit(*p) <= 9) value = value * 10 + digit(*p++);
-  if (!ends_line(p)) return nullptr;
-  length = value;
-  return p + 2;
+inline const char* read_length_line(const char* p, const char* end, std::int64_t& length) {
+  const char* const next = read_usual_length(p, end, length);
+  return next != nullptr && next[-1] == '\n' ? next : nullptr;
 }
 
 // What follows the line that begins at p, nullptr when it does not end here.
@@ -59,7 +53,7 @@ inline const char* after_line(const char* p, const char* end) {
 
 // What follows the bulk whose length begins at p (-1 for null), nullptr when it does not end here.
 inline const char* after_bulk(const char* p, const char* end, std::int64_t& size) {
-  const char* const bulk = read_usual_length(p, end, size);
+  const char* const bulk = read_length_line(p, end, size);
   if (bulk != nullptr) return end - bulk >= size + 2 && ends_line(bulk + size) ? bulk + size + 2 : nullptr;
   if (end - p < 4 || std::memcmp(p, "-1\r\n", 4) != 0) return nullptr;
   size = -1;
@@ -122,7 +116,7 @@ const char* ReplyFramer::whole_value(const char* p, const char* end) {
       end_value();
       break;
     case Kind::aggregate:
-      next = read_usual_length(p + 1, end, size);
+      next = read_length_line(p + 1, end, size);
       if (next == nullptr) break;
       begin_value(*p);
       end_aggregate_header(size);
@@ -141,10 +135,11 @@ const char* ReplyFramer::advance(const char* p, const char* end) {
     case State::length:
       return advance_length(p, end);
     case State::length_end:
-      if (*p == '\n')
+      if (*p == '\n') {
         end_length();
-      else
+      } else {
         state_ = State::malformed;
+      }
       return p + 1;
     case State::bulk:
       return advance_bulk(p, end);
@@ -152,10 +147,11 @@ const char* ReplyFramer::advance(const char* p, const char* end) {
       state_ = *p == '\r' ? State::bulk_lf : State::malformed;
       return p + 1;
     case State::bulk_lf:
-      if (*p == '\n')
+      if (*p == '\n') {
         end_value();
-      else
+      } else {
         state_ = State::malformed;
+      }
       return p + 1;
     case State::malformed:
       break;
@@ -190,10 +186,11 @@ const char* ReplyFramer::advance_line(const char* p, const char* end) {
 
 const char* ReplyFramer::advance_length(const char* p, const char* end) {
   while (p != end && state_ == State::length) {
-    if (*p == '\r' && digit_seen_)
+    if (*p == '\r' && digit_seen_) {
       state_ = State::length_end;
-    else
+    } else {
       add_digit(*p);
+    }
     ++p;
   }
   return p;
@@ -232,10 +229,11 @@ void ReplyFramer::end_length() {
     return;
   }
   note_size(size);
-  if (size < 0)
+  if (size < 0) {
     end_value();
-  else
+  } else {
     state_ = size > 0 ? State::bulk : State::bulk_cr;
+  }
 }
 
 void ReplyFramer::end_aggregate_header(std::int64_t size) {

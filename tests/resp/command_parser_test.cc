@@ -18,7 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using Args = std::vector<std::string>;
 using Status = CommandParser::Status;
-using std::string_literals::operator""s;
+using namespace std::string_literals;
 
 std::vector<Args> parse(std::string_view stream) { return args_of(parse_commands(stream, stream.size())); }
 
@@ -142,10 +142,11 @@ TEST(CommandParser, SplitsInlineLinesAsRedisDoes) {
   };
   for (const InlineCase& one : cases) {
     const ParsedCommands parsed = parse_commands(one.line + "\r\n", 100);
-    if (one.args.empty())
+    if (one.args.empty()) {
       EXPECT_EQ(parsed.error, "Protocol error: unbalanced quotes in request") << one.line;
-    else
+    } else {
       EXPECT_THAT(args_of(parsed), ElementsAre(one.args)) << one.line;
+    }
   }
 }
 
@@ -304,7 +305,7 @@ TEST(CommandParser, ReservesNothingForAnArrayThatOnlyClaimsToBeLarge) {
   CommandParser parser;
   Command command;
   ASSERT_EQ(parser.next("*2147483647\r\n", command), Status::incomplete);
-  EXPECT_LE(heap_bytes(), before + 32 * 1024);
+  EXPECT_LE(heap_bytes(), before + std::size_t{32} * 1024);
 }
 
 }  // namespace

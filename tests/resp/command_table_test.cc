@@ -1,6 +1,8 @@
 // Tests of the command table: lookup, arity, and the key positions that need a look at the arguments.
 #include "resp/command_table.h"
 
+#include <algorithm>
+#include <iterator>
 #include <sstream>
 #include <string>
 
@@ -17,11 +19,12 @@ std::vector<std::string> keys_of(const std::string& line) {
   std::istringstream words(line);
   const std::vector<std::string> args{std::istream_iterator<std::string>(words), {}};
   std::vector<std::string_view> views;
-  for (const std::string& arg : args) views.push_back(arg == "''" ? std::string_view() : std::string_view(arg));
+  std::transform(args.begin(), args.end(), std::back_inserter(views),
+                 [](const std::string& arg) { return arg == "''" ? std::string_view() : std::string_view(arg); });
   std::vector<std::uint32_t> found{99};
   find_keys(*find_command(args[0]), Command{.wire = {}, .args = views}, found);
   std::vector<std::string> keys;
-  for (const std::uint32_t at : found) keys.push_back(args.at(at));
+  std::transform(found.begin(), found.end(), std::back_inserter(keys), [&](std::uint32_t at) { return args.at(at); });
   return keys;
 }
 

@@ -18,7 +18,7 @@
 namespace sluice::resp {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 using Words = std::vector<std::string>;
 
 class RedisAgreement : public testing::Test {
@@ -36,7 +36,7 @@ class RedisAgreement : public testing::Test {
     auto* const reply = static_cast<redisReply*>(
         redisCommandArgv(connection_.get(), static_cast<int>(args.size()), args.data(), sizes.data()));
     if (reply == nullptr) throw std::runtime_error(connection_->errstr);
-    const Reply copy = to_reply(*reply);
+    Reply copy = to_reply(*reply);
     freeReplyObject(reply);
     return copy;
   }
@@ -253,13 +253,17 @@ TEST(RedisAgreementBeforeAuth, OnProtocolErrors) {
     EXPECT_EQ(own_answer_to_error(bytes, {.authenticated = false}), server.answer_to(bytes)) << bytes;
 }
 
+std::string up_to_nul(std::string_view text, std::size_t limit) {
+  text = text.substr(0, limit);
+  return std::string(text.substr(0, text.find('\0')));
+}
+
 // What Redis answers to a command it does not know tells how it has read it.
 void append_unknown_command(std::string& out, const Words& args) {
-  std::string text =
-      "ERR unknown command '" + std::string(args[0].substr(0, 128).c_str()) + "', with args beginning with: ";
+  const std::string text = "ERR unknown command '" + up_to_nul(args[0], 128) + "', with args beginning with: ";
   std::string shown;
   for (std::size_t i = 1; i < args.size() && shown.size() < 128; ++i)
-    shown += "'" + std::string(args[i].substr(0, 128 - shown.size()).c_str()) + "' ";
+    shown += "'" + up_to_nul(args[i], 128 - shown.size()) + "' ";
   append_error(out, text + shown);
 }
 

@@ -71,7 +71,7 @@ TEST(ReplyFramer, FindsTheSameAtEveryByteSplit) {
 }
 
 TEST(ReplyFramer, WantsMoreUntilTheLastByte) {
-  for (const std::string& reply : kReplies)
+  for (const std::string& reply : kReplies) {
     for (std::size_t size = 0; size < reply.size(); ++size) {
       ReplyFramer framer;
       const ReplyFramer::Progress head = framer.feed(reply.substr(0, size));
@@ -83,6 +83,7 @@ TEST(ReplyFramer, WantsMoreUntilTheLastByte) {
       ASSERT_EQ(tail.size, reply.size() - size) << reply;
       ASSERT_TRUE(framer.idle());
     }
+  }
 }
 
 ReplyFramer after(std::string_view bytes) {
