@@ -125,7 +125,7 @@ def start_redis(folder):
 
 def start_sluice(folder, program, redis, policies):
     port, name = free_port(), "sluice+policies" if policies else "sluice"
-    text = f'[proxy]\nlisten = ["127.0.0.1:{port}"]\n[upstream]\nurl = "redis://127.0.0.1:{redis.port}"\n'
+    text = f'[proxy]\nlisten = ["127.0.0.1:{port}"]\n[upstream]\nurl = "redis://127.0.0.1:{redis.port}"\n[admin]\nlisten = ""\n'
     if policies:
         text += POLICIES.format(folder=folder)
     return Server(name, port, [program, "-c", write(folder, name + ".toml", text)], folder)

@@ -301,12 +301,5 @@ TEST(MixedPipelines, RepliesComeInOrderOnTwoLoops) {
   run_mixed_clients(rig.sluice);
 }
 
-TEST(MixedPipelines, RepliesComeInOrderInSessionMode) {
-  SluiceOptions options;
-  options.proxy = "connections = \"session\"";
-  Rig rig(all_schemas(), all_policies(), options);
-  run_mixed_clients(rig.sluice);
-}
-
 }  // namespace
 }  // namespace sluice::live

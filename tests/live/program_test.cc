@@ -47,7 +47,11 @@ TEST(Program, APortThatIsTakenIsSaidSo) {
   TempDir dir;
   const std::string port = std::to_string(redis.tcp().port);
   write_file(dir.file("a.toml"),
-             "[proxy]\nlisten = [\"127.0.0.1:" + port + "\"]\n[upstream]\nurl = \"" + redis.url() + "\"\n");
+             "[proxy]\nlisten = [\"127.0.0.1:" + port + "\"]\n[upstream]\nurl = \"" + redis.url() +
+ "\"
+[admin]
+listen = \"\"
+");
   const Output output = run({SLUICE_BINARY, "-c", dir.file("a.toml")}, {}, kPatience);
   EXPECT_EQ(output.status, 1);
   EXPECT_NE(output.text.find(port), std::string::npos) << output.text;
