@@ -67,7 +67,8 @@ Client::Client(Loop& loop, ClientId id, Stream::Kind kind)
       id_(id),
       stream_(loop.events().uv(), kind, *this),
       parser_(limits_of(loop.config().proxy)),
-      last_active_(loop.events().now()) {}
+      last_active_(loop.events().now()),
+      always_own_(loop.config().proxy.connections == conf::Connections::session) {}
 
 Client::~Client() { loop_.events().forget(*this); }
 
@@ -106,7 +107,8 @@ void Client::on_read(std::size_t bytes) {
 void Client::on_end(bool orderly) {
   // A client that shut down its sending side still gets the replies to what it sent; nobody pops an element for it.
   if (!orderly || session_.blocked() || session_.subscribed() || relaying_) return close();
-  finish();
+  ended_ = true;
+  if (quiet()) finish();
 }
 
 void Client::resume() {
@@ -117,6 +119,7 @@ void Client::resume() {
     input_.consume(taken);
   }
   unpin_if_possible();
+  if (ended_ && quiet()) return finish();
   continue_reading();
 }
 
@@ -124,7 +127,7 @@ void Client::resume() {
 void Client::continue_reading() {
   const bool waits = !input_.empty() && parser_.idle() && input_.size() >= kReadAheadBytes;
   if (input_.size() > loop_.config().proxy.query_buffer_limit) return close();
-  if (finishing_ || waits) {
+  if (finishing_ || ended_ || waits) {
     stream_.stop_reading();
   } else {
     stream_.start_reading();
@@ -135,24 +138,10 @@ void Client::continue_reading() {
 std::size_t Client::process(std::string_view input) {
   processing_ = true;
   std::size_t taken = 0;
-  resp::Command command;
-  while (!closed_ && !finishing_ && taken < input.size()) {
-    if (raw_) {
-      own_->send_raw(input.substr(taken));
-      taken = input.size();
-      break;
-    }
-    const auto status = parser_.next(input.substr(taken), command);
-    if (status == resp::CommandParser::Status::command) {
-      if (!take(command)) break;
-      taken += command.wire.size();
-    } else if (status == resp::CommandParser::Status::skip) {
-      flush_run();
-      taken += parser_.skipped();
-    } else {
-      bad_input_ = status == resp::CommandParser::Status::error;
-      break;
-    }
+  while (!closed_ && !finishing_ && !bad_input_ && taken < input.size()) {
+    const std::size_t bytes = raw_ ? take_raw(input.substr(taken)) : take_next(input.substr(taken));
+    if (bytes == 0) break;
+    taken += bytes;
   }
   if (!closed_) flush_run();
   if (bad_input_ && !closed_) protocol_error();
@@ -160,8 +149,35 @@ std::size_t Client::process(std::string_view input) {
   return taken;
 }
 
+std::size_t Client::take_raw(std::string_view input) {
+  own_->send_raw(input);
+  return input.size();
+}
+
+// Takes one command, or what is none; 0: not now.
+std::size_t Client::take_next(std::string_view input) {
+  resp::Command command;
+  switch (parser_.next(input, command)) {
+    case resp::CommandParser::Status::command: {
+      const resp::CommandInfo* info = resp::find_command(command.name());
+      if (!take(info, command)) return 0;
+      loop_.metrics().count_command(info);
+      return command.wire.size();
+    }
+    case resp::CommandParser::Status::skip:
+      flush_run();
+      return parser_.skipped();
+    case resp::CommandParser::Status::error:
+      bad_input_ = true;
+      return 0;
+    case resp::CommandParser::Status::incomplete:
+      return 0;
+  }
+  return 0;
+}
+
 void Client::protocol_error() {
-  if (!quiet()) return;  // comes back here when the replies before it are out
+  if (!quiet() || finishing_) return;  // comes back here when the replies before it are out
   loop_.metrics().protocol_errors.add();
   reply_now(error_line("ERR " + parser_.error()));
   finish();
@@ -169,15 +185,14 @@ void Client::protocol_error() {
 
 // --- Taking a command: false leaves it in the input for later -----------------------------------------------------
 
-bool Client::take(const resp::Command& command) {
+bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   if (barrier_) {
     if (outstanding_ != 0) return false;
     barrier_ = false;
   }
-  const resp::CommandInfo* info = resp::find_command(command.name());
   if (info == nullptr && is_word(command.name(), "SLUICE")) return take_sluice(command);
-  loop_.metrics().count_command(info);
-  if (relaying_) return take_relayed(command);
+  if (relaying_) return take_relayed(info, command);
+  if (always_own_ && !own_ && !pin(PinReason::session)) return finishing_;
   Session::Plan plan;
   if (info == nullptr || !Session::is_plain(*info) || session_.replies_suppressed()) {
     plan = session_.plan(info, command);
@@ -185,19 +200,30 @@ bool Client::take(const resp::Command& command) {
     if (plan.where == Where::reset) return take_reset();
     if (plan.where == Where::own && !own_ && !pin(plan.reason)) return finishing_;
   }
-  if (info != nullptr && !loop_.router().empty() && policies_apply()) {
-    const Route route = loop_.router().route(*info, command, session_.in_multi());
-    if (route.kind != Route::Kind::forward || route.renamed) return take_routed(*info, command, plan, route);
-    if (session_.in_multi() && plan.effect == Effect::end_multi && !multi_guarded_.empty()) {
-      return take_exec(*info, command, plan);
-    }
-  }
+  if (info == nullptr || loop_.router().empty()) return forward(command.wire, plan);
+  const auto standing = policies_apply();
+  if (standing == Standing::unknown) return loop_.shared() == nullptr ? refuse_without_upstream() : false;
+  if (standing == Standing::outside) return forward(command.wire, plan);
+  const Route route = loop_.router().route(*info, command, session_.in_multi());
+  if (route.kind != Route::Kind::forward || route.renamed) return take_routed(*info, command, plan, route);
+  if (plan.effect == Effect::end_multi && !multi_guarded_.empty()) return take_exec(*info, command, plan);
   return forward(command.wire, plan);
 }
 
-bool Client::policies_apply() const {
-  if (session_.outside(loop_.config().upstream.db)) return false;
-  return !session_.user().empty() || loop_.default_user_ready();
+// Whether policies look at this client's commands. Without being let in by Redis it must get Redis' own refusal.
+Client::Standing Client::policies_apply() const {
+  if (session_.outside(loop_.config().upstream.db)) return Standing::outside;
+  if (session_.subscribed() && session_.version() == resp::Version::resp2) return Standing::outside;
+  if (!session_.user().empty()) return Standing::inside;
+  switch (loop_.default_user()) {
+    case DefaultUser::unknown:
+      return Standing::unknown;
+    case DefaultUser::ready:
+      return Standing::inside;
+    case DefaultUser::must_authenticate:
+      return Standing::outside;
+  }
+  return Standing::unknown;
 }
 
 bool Client::take_quit() {
@@ -220,8 +246,7 @@ bool Client::take_reset() {
 }
 
 // MONITOR and its like: replies are not matched any more, so nothing that needs one can be done.
-bool Client::take_relayed(const resp::Command& command) {
-  const resp::CommandInfo* info = resp::find_command(command.name());
+bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& command) {
   if (info != nullptr && info->id == CommandId::quit) {
     reply_now("+OK\r\n");
     finish();
@@ -232,7 +257,7 @@ bool Client::take_relayed(const resp::Command& command) {
     outstanding_ = 0;
     return take_reset();
   }
-  if (info != nullptr && !loop_.router().empty() && policies_apply()) {
+  if (info != nullptr && !loop_.router().empty() && policies_apply() != Standing::outside) {
     const Route route = loop_.router().route(*info, command, false);
     if (route.kind != Route::Kind::forward) {
       reply_now(error_line("ERR sluice: not supported after MONITOR on a policy key"));
@@ -273,7 +298,8 @@ bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::
   const bool relays = plan.effect == Effect::monitor || plan.effect == Effect::raw;
   if (relays && !quiet()) return false;
   if (plan.reason == PinReason::wait && plan.where == Where::own && !session_.in_multi()) {
-    up.expect({}, kFence, Expect::dropped, session_.replies_suppressed() ? 0 : 1, {});
+    if (session_.replies_suppressed()) up.forward({}, kFence, 0);
+    if (!session_.replies_suppressed()) up.expect({}, kFence, Expect::dropped, 1, {});
   }
   loop_.metrics().commands_forwarded.add();
   session_.began(plan);
@@ -323,7 +349,8 @@ bool Client::pin(PinReason reason) {
 }
 
 void Client::unpin_if_possible() {
-  if (!own_ || closed_ || outstanding_ != 0 || run_replies_ != 0 || relaying_ || !session_.shareable()) return;
+  if (!own_ || always_own_ || closed_ || outstanding_ != 0 || run_replies_ != 0) return;
+  if (relaying_ || !session_.shareable()) return;
   loop_.metrics().unpin(pin_reason_);
   loop_.give_back(std::move(own_), true);
 }
@@ -463,8 +490,10 @@ bool Client::take_rejected() {
 bool Client::take_sluice(const resp::Command& command) {
   flush_run();
   if (outstanding_ != 0 || (slots_ && slots_->size() >= kSlotsMax)) return false;
-  if (session_.user().empty() && !loop_.default_user_ready()) {
-    if (upstream() == nullptr) return refuse_without_upstream();
+  if (session_.user().empty() && loop_.default_user() == DefaultUser::unknown) {
+    return loop_.shared() == nullptr ? refuse_without_upstream() : false;
+  }
+  if (session_.user().empty() && loop_.default_user() == DefaultUser::must_authenticate) {
     reply_now("-NOAUTH Authentication required.\r\n");
     return true;
   }
@@ -523,7 +552,7 @@ void Client::settle() {
   loop_.events().flush_later(*this);
   if (last) slots_.reset();
   if (last) return finish();
-  if (bad_input_ && quiet()) return protocol_error();
+  if (bad_input_) protocol_error();
   resume();
 }
 
@@ -563,7 +592,7 @@ void Client::reply_now(std::string_view reply) {
 void Client::replies_done(std::uint32_t replies) {
   outstanding_ -= std::min(outstanding_, replies);
   if (outstanding_ != 0) return;
-  if (bad_input_ && quiet()) return protocol_error();
+  if (bad_input_) protocol_error();
   if (finishing_) return loop_.events().flush_later(*this);
   resume();
 }

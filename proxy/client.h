@@ -61,7 +61,9 @@ class Client final : private Stream::Handler, private Flushable {
   // No more commands are taken; the connection closes once the replies to those taken are written.
   void drain();
 
-  bool idle_since(EventLoop::TimePoint time) const { return last_active_ < time && quiet(); }
+  bool idle_since(EventLoop::TimePoint time) const {
+    return last_active_ < time && quiet() && !session_.subscribed() && !relaying_;
+  }
   bool pinned() const { return own_ != nullptr; }
   Upstream* own() { return own_.get(); }
 
@@ -76,6 +78,7 @@ class Client final : private Stream::Handler, private Flushable {
     Buffer after;
   };
   using Slots = std::deque<Slot>;
+  enum class Standing : std::uint8_t { outside, inside, unknown };
 
   uv_buf_t on_read_buffer() override;
   void on_read(std::size_t bytes) override;
@@ -84,8 +87,10 @@ class Client final : private Stream::Handler, private Flushable {
   void flush_turn() override;
 
   std::size_t process(std::string_view input);
-  bool take(const resp::Command& command);
-  bool take_relayed(const resp::Command& command);
+  std::size_t take_next(std::string_view input);
+  std::size_t take_raw(std::string_view input);
+  bool take(const resp::CommandInfo* info, const resp::Command& command);
+  bool take_relayed(const resp::CommandInfo* info, const resp::Command& command);
   bool take_quit();
   bool take_reset();
   bool take_sluice(const resp::Command& command);
@@ -110,7 +115,7 @@ class Client final : private Stream::Handler, private Flushable {
   Upstream* upstream();
 
   bool quiet() const { return outstanding_ == 0 && run_replies_ == 0 && !slots_; }
-  bool policies_apply() const;
+  Standing policies_apply() const;
   void reply_now(std::string_view reply);
   std::uint64_t open_slot(std::size_t row, bool write);
   bool row_is_busy(std::size_t row, bool write) const;
@@ -145,11 +150,13 @@ class Client final : private Stream::Handler, private Flushable {
 
   std::vector<std::string> multi_guarded_;  // keys whose leases must be cleared when EXEC has run
   EventLoop::TimePoint last_active_;
+  const bool always_own_;  // connections = "session"
   bool processing_ = false;
   bool barrier_ = false;    // the last command sent must be answered before the next is taken
   bool relaying_ = false;   // MONITOR, SYNC: replies are passed on unmatched
   bool raw_ = false;        // and so is the input
   bool bad_input_ = false;  // the parser has refused the input
+  bool ended_ = false;      // the client has shut down its sending side
   bool finishing_ = false;  // close once everything is written
   bool closed_ = false;
 };

@@ -135,10 +135,18 @@ void Loop::close_idle_clients() {
 Upstream* Loop::shared() { return shared_ && shared_->usable() ? shared_.get() : nullptr; }
 
 void Loop::connect_shared() {
+  default_user_ = DefaultUser::unknown;
   if (!shared_) shared_ = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this));
   shared_->connect();
-  // Whether a client that has not authenticated is let in: the answer is the server's own, and Redis' error if not.
   shared_->expect({}, kPing, Expect::held, 1, {});
+}
+
+// The reply to the PING shows whether Redis lets in those who do not authenticate. While it loads its data it does not
+// say, and a later connection tells.
+void Loop::greeted(std::string_view reply) {
+  default_user_ = reply.starts_with("-NOAUTH") ? DefaultUser::must_authenticate : DefaultUser::ready;
+  default_user_seen_ = default_user_;
+  resume_clients();
 }
 
 std::unique_ptr<Upstream> Loop::take_private(ClientId client) {
@@ -184,6 +192,8 @@ void Loop::on_down(Upstream& upstream, const std::string& reason) {
     why_down_ = reason;
     log_rarely(Level::warning, "redis down", "Redis cannot be reached: " + reason);
     note_redis_state();
+    default_user_ = default_user_seen_;
+    resume_clients();
     if (draining_) return;
     reconnect_ = events_.after(backoff_.next(), [this] {
       metrics_.upstream_reconnects.add();
@@ -200,7 +210,9 @@ void Loop::on_down(Upstream& upstream, const std::string& reason) {
   idle_private_.erase(idle);
 }
 
-void Loop::on_uncongested(Upstream&) {
+void Loop::on_uncongested(Upstream&) { resume_clients(); }
+
+void Loop::resume_clients() {
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     if (clients_[i].client) clients_[i].client->resume();
   }
@@ -232,7 +244,7 @@ void Loop::on_effect(ClientId client, std::string_view note, std::string_view re
 
 void Loop::on_held(ClientId client, std::string_view note, std::string_view reply) {
   if (client.generation == 0) {  // the PING of connect_shared()
-    default_user_ready_ = !reply.starts_with('-');
+    greeted(reply);
   } else if (Client* found = find(client)) {
     found->held_reply(note, reply);
   }

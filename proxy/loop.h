@@ -24,6 +24,9 @@
 
 namespace sluice::proxy {
 
+// How Redis takes a connection that has not authenticated.
+enum class DefaultUser : std::uint8_t { unknown, ready, must_authenticate };
+
 // What the loops of one process share. Lives longer than they do.
 struct Process {
   const conf::Config& config;
@@ -69,8 +72,8 @@ class Loop final : private UpstreamUser {
   void give_back(std::unique_ptr<Upstream> upstream, bool reusable);
   const std::string& why_down() const { return why_down_; }
 
-  // Whether a client that has not authenticated may do anything.
-  bool default_user_ready() const { return default_user_ready_; }
+  // Whether a client that has not authenticated may do anything; as last seen while Redis cannot be reached.
+  DefaultUser default_user() const { return default_user_; }
   // The user that Redis must be asked about before a policy acts for this client; empty: no need.
   std::string user_to_check(const std::string& session_user);
 
@@ -126,6 +129,8 @@ class Loop final : private UpstreamUser {
   void on_uncongested(Upstream& upstream) override;
 
   void connect_shared();
+  void greeted(std::string_view reply);
+  void resume_clients();
   void tick();
   void close_idle_clients();
   void start_due_work();
@@ -156,7 +161,8 @@ class Loop final : private UpstreamUser {
   EventLoop::TimerId reconnect_;
   std::vector<std::unique_ptr<Upstream>> idle_private_;
   std::string why_down_ = "not connected yet";
-  bool default_user_ready_ = false;
+  DefaultUser default_user_ = DefaultUser::unknown;
+  DefaultUser default_user_seen_ = DefaultUser::unknown;
 
   EventLoop::TimerId tick_;
   bool draining_ = false;
