@@ -79,7 +79,7 @@ CommandLine wrong_use(const std::string& reason) {
   return {{}, kExitUsage, {}, "sluice: " + reason + "\nTry sluice --help.\n"};
 }
 
-bool is_readable(const char* file) { return ::access(file, R_OK) == 0; }
+bool exists(const char* file) { return ::access(file, F_OK) == 0; }
 
 }  // namespace
 
@@ -116,7 +116,7 @@ std::string find_config_file(const std::string& given, std::string& error) {
   const char* from_environment = std::getenv("SLUICE_CONFIG");
   if (from_environment != nullptr && *from_environment != '\0') return from_environment;
   for (const char* place : kUsualPlaces) {
-    if (is_readable(place)) return place;
+    if (exists(place)) return place;
   }
   error =
       "no configuration: give one with -c FILE or $SLUICE_CONFIG, or put it in ./sluice.toml or "

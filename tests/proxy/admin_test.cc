@@ -2,8 +2,6 @@
 #include "proxy/admin.h"
 
 #include <arpa/inet.h>
-#include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <ifaddrs.h>
@@ -11,13 +9,11 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <optional>
-#include <poll.h>
 #include <stdexcept>
 #include <string>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -28,7 +24,6 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
-using testing::StartsWith;
 
 class FakeSource final : public AdminSource {
  public:
@@ -250,7 +245,6 @@ TEST_F(Admin, AnUnknownPathNeedsTheTokenToo) {
 }
 
 TEST_F(Admin, KnownHostsAreThoseOfThisMachineAndTheListener) {
-  options.listen = loopback();
   serve();
   for (const char* host : {"localhost", "LOCALHOST:9380", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:9380"}) {
     EXPECT_EQ(status(get("/stats", "", host)), 200) << host;
@@ -304,12 +298,10 @@ TEST_F(Admin, GarbageIsABadRequest) {
 
 TEST_F(Admin, HeadersWithoutEndAreCutOff) {
   serve();
-  const auto socket = connect();
-  socket->send("GET /livez HTTP/1.1\r\nHost: localhost\r\n");
-  const std::string header = "X-Filler: " + std::string(4000, 'x') + "\r\n";
-  for (int i = 0; i < 100; ++i) socket->send(header);
-  EXPECT_NE(status(socket->read()), 200);
-  EXPECT_EQ(status(get("/livez")), 200);
+  std::string request = "GET /livez HTTP/1.1\r\nHost: localhost\r\n";
+  while (request.size() < 64 * 1024 - 4000) request += "X-Filler: " + std::string(3000, 'x') + "\r\n";
+  request += "X: " + std::string(64 * 1024 - request.size() - 5, 'x') + "\r\n";
+  EXPECT_EQ(status(raw(request)), 400);
 }
 
 TEST_F(Admin, ALongPathIsRefused) {
@@ -323,12 +315,13 @@ TEST_F(Admin, SeveralAreServedAtOnce) {
   EXPECT_EQ(status(get("/livez")), 200);
 }
 
-TEST_F(Admin, StopDoesNotWaitForASilentClient) {
+TEST_F(Admin, StopCutsOffARequestInProgress) {
   serve();
   const auto silent = connect();
   silent->send("GET /livez HTT");
+  EXPECT_EQ(status(get("/livez")), 200);
   server->stop();
-  EXPECT_THAT(silent->read(), Not(HasSubstr("200")));
+  EXPECT_THAT(silent->read(), IsEmpty()) << "it was waited for";
 }
 
 TEST_F(Admin, StopMayBeCalledAgainAndBeforeTheStart) {

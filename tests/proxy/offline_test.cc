@@ -1,0 +1,121 @@
+// Offline: what is printed about a configuration.
+#include "proxy/offline.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sluice::proxy {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+constexpr const char* kConfig = R"(
+[proxy]
+listen = ["127.0.0.1:6380"]
+[upstream]
+url = "redis://127.0.0.1:6379"
+[backend.shop]
+url = "sqlite:shop.db"
+[[policy]]
+name = "user"
+key = "user:{id:int}"
+alias = "u-{id:int}"
+backend = "shop"
+table = "users"
+value = "json"
+write = "write-through"
+ttl = "90s"
+[[policy]]
+name = "views"
+key = "counter:{id}"
+backend = "shop"
+table = "counters"
+value = "counter"
+column = "value"
+flush_interval = "2s"
+)";
+
+conf::Config config() {
+  conf::Loaded loaded = conf::load_text(kConfig);
+  for (const conf::Mistake& mistake : loaded.mistakes) ADD_FAILURE() << mistake.message;
+  return std::move(loaded.config);
+}
+
+TEST(Check, AGoodFileIsSaidToBeGood) {
+  const Printed printed = print_check(conf::load_text(kConfig), "a.toml");
+  EXPECT_EQ(printed.exit_code, 0);
+  EXPECT_EQ(printed.output, "a.toml: the configuration is good\n");
+}
+
+TEST(Check, EveryMistakeIsALine) {
+  conf::Loaded loaded;
+  loaded.mistakes = {{3, 7, "no such key"}, {4, 1, "not a duration"}};
+  const Printed printed = print_check(loaded, "a.toml");
+  EXPECT_EQ(printed.exit_code, 78);
+  EXPECT_EQ(printed.output, "a.toml:3:7: no such key\na.toml:4:1: not a duration\n");
+}
+
+TEST(Schema, OfACounterIsTheTableOfItsBookkeeping) {
+  const Printed printed = print_schema(config(), "views");
+  EXPECT_EQ(printed.exit_code, 0);
+  EXPECT_THAT(printed.output, HasSubstr("CREATE TABLE"));
+  EXPECT_THAT(printed.output, HasSubstr("sluice_counter_src"));
+}
+
+TEST(Schema, OfAnotherPolicyIsAComment) {
+  const Printed printed = print_schema(config(), "user");
+  EXPECT_EQ(printed.exit_code, 0);
+  EXPECT_THAT(printed.output, testing::StartsWith("-- "));
+}
+
+TEST(Schema, OfAnUnknownPolicyIsWrongUse) {
+  const Printed printed = print_schema(config(), "nobody");
+  EXPECT_EQ(printed.exit_code, 2);
+  EXPECT_THAT(printed.output, IsEmpty());
+  EXPECT_THAT(printed.error, HasSubstr("user, views"));
+}
+
+TEST(Explanation, NamesThePolicyTheRowAndTheCommands) {
+  const Printed printed = print_explanation(config(), "user:7");
+  EXPECT_EQ(printed.exit_code, 0);
+  EXPECT_THAT(printed.output, HasSubstr("policy    user "));
+  EXPECT_THAT(printed.output, HasSubstr("of users where id = 7\n"));
+  EXPECT_THAT(printed.output, HasSubstr("ttl       90s\n"));
+  EXPECT_THAT(printed.output, HasSubstr("read      get"));
+  EXPECT_THAT(printed.output, HasSubstr("operate   "));
+  EXPECT_THAT(printed.output, Not(HasSubstr("alias of")));
+}
+
+TEST(Explanation, ResolvesAnAlias) {
+  const std::string output = print_explanation(config(), "u-7").output;
+  EXPECT_THAT(output, HasSubstr("alias of  user:7\n"));
+  EXPECT_THAT(output, HasSubstr("of users where id = 7\n"));
+}
+
+TEST(Explanation, OfACounterTellsWhenItIsFlushed) {
+  EXPECT_THAT(print_explanation(config(), "counter:home").output, HasSubstr("flush     every 2s\n"));
+}
+
+TEST(Explanation, ShowsTheErrorOfRefusedCommands) {
+  EXPECT_THAT(print_explanation(config(), "user:7").output, HasSubstr("unmanaged_writes"));
+}
+
+TEST(Explanation, SaysThatNobodyOwnsAKey) {
+  EXPECT_THAT(print_explanation(config(), "session:1").output,
+              HasSubstr("none: every command goes to Redis unchanged"));
+}
+
+TEST(Explanation, SaysThatAKeyOnlyHasThePrefix) {
+  EXPECT_THAT(print_explanation(config(), "user:ada").output, HasSubstr("does not match its template, user:{id:int}"));
+}
+
+TEST(Explanation, SaysThatAKeyIsReserved) {
+  EXPECT_THAT(print_explanation(config(), "__sluice:x").output, HasSubstr("side key"));
+}
+
+}  // namespace
+}  // namespace sluice::proxy
