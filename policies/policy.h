@@ -58,7 +58,7 @@ struct Sleep {  // answered by Elapsed
 struct Park {  // answered by Woken, once another operation lists this one in Turn::woken
   bool operator==(const Park&) const = default;
 };
-struct Finish {  // the operation has ended
+struct Finish {        // the operation has ended
   std::string reply;   // RESP bytes for the client; empty for background operations
   bool close = false;  // close the client after the reply
   bool operator==(const Finish&) const = default;
@@ -108,16 +108,20 @@ enum class Handling : std::uint8_t {
 };
 
 enum class Verb : std::uint8_t {
-  command,     // `args` is the client's command
-  miss,        // `args` is a read that found nothing, or could not be sent (redis_down)
-  status, source, dbget, invalidate, sync,  // SLUICE ...: about `key`; for sync and invalidate it may be a pattern
+  command,  // `args` is the client's command
+  miss,     // `args` is a read that found nothing, or could not be sent (redis_down)
+  status,
+  source,
+  dbget,
+  invalidate,
+  sync,  // SLUICE ...: about `key`; for sync and invalidate it may be a pattern
 };
 
 struct Request {
   Verb verb = Verb::command;
   const resp::CommandInfo* command = nullptr;  // command, miss
   std::vector<std::string> args;               // command, miss: as sent, the key resolved through the alias
-  std::string key;                             // the real key; a pattern or empty (the whole policy) for sync, invalidate
+  std::string key;  // the real key; a pattern or empty (the whole policy) for sync, invalidate
   resp::Version version = resp::Version::resp2;
   std::string acl_user;     // non-empty: ask Redis (ACL DRYRUN) whether this user may, before anything is applied
   bool redis_down = false;  // the read was not answered by Redis

@@ -1,6 +1,7 @@
 // PrefixTable: finds the policy that owns a key. Among matching templates the longest literal prefix wins.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 namespace sluice::policies {
 
+// Immutable; any thread may look things up.
 class PrefixTable {
  public:
   struct Entry {
@@ -28,15 +30,40 @@ class PrefixTable {
     Kind kind = Kind::none;
     std::uint32_t policy = 0;
     std::uint32_t entry = 0;
+    bool operator==(const Match&) const = default;
   };
 
   explicit PrefixTable(std::vector<Entry> entries);
 
-  bool empty() const;
-  // Allocates nothing. A key that begins like no template costs a look at its first bytes.
-  Match find(std::string_view key) const;
+  bool empty() const { return entries_.empty(); }
+  // Allocates nothing once warm. A key that begins like no template costs a look at its first byte.
+  Match find(std::string_view key) const {
+    const auto first = key.empty() ? 0 : static_cast<unsigned char>(key[0]);
+    if (key.empty() || !begins_[first]) return {};
+    return find_among(first, key);
+  }
   // For Kind::alias: the key under the policy's own template.
   std::string real_key(const Match& match, std::string_view key) const;
+
+ private:
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+  struct Prefix {
+    std::string text;
+    std::uint32_t first_entry, last_entry;  // its entries: [first, last)
+    std::uint32_t parent = kNone;           // the longest other prefix that this one begins with
+  };
+  struct Rewrite {                    // of an alias
+    std::uint32_t own = kNone;        // the policy's own entry
+    std::vector<std::uint32_t> take;  // for each of its placeholders, the alias's placeholder
+  };
+
+  Match find_among(unsigned char first, std::string_view key) const;
+
+  std::vector<Entry> entries_;              // sorted by prefix
+  std::vector<Prefix> prefixes_;            // sorted by text
+  std::vector<Rewrite> rewrites_;           // one per entry, of use for aliases
+  std::array<bool, 256> begins_{};          // some prefix, or the reserved one, begins with this byte
+  std::array<std::uint32_t, 257> range_{};  // prefixes_ beginning with byte b: [range_[b], range_[b + 1])
 };
 
 }  // namespace sluice::policies

@@ -13,6 +13,9 @@ struct Script {
   std::string sha1;  // 40 lower-case hex digits
 };
 
+// `name` must live for ever.
+Script make_script(std::string_view name, std::string text);
+
 // Every script, for SCRIPT LOAD when a connection is made.
 const std::vector<const Script*>& all_scripts();
 

@@ -1,0 +1,182 @@
+// Column values, see column_value.h.
+#include "policies/column_value.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "policies/text.h"
+#include "resp/integer.h"
+
+namespace sluice::policies {
+namespace {
+
+using sql::ColumnType;
+using sql::Value;
+using Type = json::Member::Type;
+
+Checked<Value> integer_value(std::string_view text) {
+  const auto number = resp::parse_integer(text);
+  if (!number) return Why{"not an integer of 64 bits"};
+  return Value(*number);
+}
+
+Checked<Value> real_value(std::string_view text) {
+  double number = 0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool whole = end == text.data() + text.size();
+  if (!is_number(text) || failed != std::errc() || !whole || !std::isfinite(number)) {
+    return Why{"not a number that a double holds"};
+  }
+  return Value(number);
+}
+
+Checked<Value> decimal_value(std::string_view text) {
+  if (!is_number(text)) return Why{"not a decimal number"};
+  return Value(std::string(text));
+}
+
+Checked<Value> text_value(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) return Why{"text with a NUL byte"};
+  if (!is_utf8(text)) return Why{"not valid UTF-8"};
+  return Value(std::string(text));
+}
+
+Checked<Value> boolean_value(std::string_view text) {
+  if (text == "true" || text == "1") return Value(std::int64_t{1});
+  if (text == "false" || text == "0") return Value(std::int64_t{0});
+  return Why{"not a boolean (true, false, 1, 0)"};
+}
+
+Checked<Value> json_value(std::string_view text) {
+  if (!json::is_valid(text)) return Why{"not valid JSON"};
+  return Value(std::string(text));
+}
+
+Checked<Value> wrap(Checked<std::string> text) {
+  if (!text) return Why{text.why()};
+  return Value(std::move(*text));
+}
+
+Checked<Value> bytes_of_json(const json::Member& member) {
+  auto bytes = from_base64(member.text);
+  if (member.type != Type::string || !bytes) return Why{"not a string of base64"};
+  return Value(sql::Blob{std::move(*bytes)});
+}
+
+// A JSON column takes any JSON; `member.text` of a string has lost its quotes.
+Checked<Value> json_of_json(const json::Member& member) {
+  if (member.type != Type::string) return Value(member.text);
+  std::string quoted;
+  json::append_string(quoted, member.text);
+  return Value(std::move(quoted));
+}
+
+std::string print_real(double number) {
+  std::array<char, 32> out{};
+  return {out.data(), std::to_chars(out.data(), out.data() + out.size(), number).ptr};
+}
+
+bool is_numeric(ColumnType type) {
+  return type == ColumnType::integer || type == ColumnType::real || type == ColumnType::decimal;
+}
+
+}  // namespace
+
+Checked<Value> value_of_text(std::string_view text, ColumnType type) {
+  switch (type) {
+    case ColumnType::integer:
+      return integer_value(text);
+    case ColumnType::real:
+      return real_value(text);
+    case ColumnType::decimal:
+      return decimal_value(text);
+    case ColumnType::text:
+      return text_value(text);
+    case ColumnType::boolean:
+      return boolean_value(text);
+    case ColumnType::date:
+      return wrap(canonical_date(text));
+    case ColumnType::timestamp:
+      return wrap(canonical_timestamp(text));
+    case ColumnType::timestamptz:
+      return wrap(canonical_timestamptz(text));
+    case ColumnType::time:
+      return wrap(canonical_time(text));
+    case ColumnType::uuid:
+      return wrap(canonical_uuid(text));
+    case ColumnType::json:
+      return json_value(text);
+    case ColumnType::bytes:
+      return Value(sql::Blob{std::string(text)});
+  }
+  return Why{"of an unknown type"};
+}
+
+Checked<Value> value_of_json(const json::Member& member, ColumnType type) {
+  const auto expects = [&](bool fits, const char* what) -> Checked<Value> {
+    if (!fits) return Why{what};
+    return value_of_text(member.text, type);
+  };
+  if (member.type == Type::null) return Value();
+  switch (type) {
+    case ColumnType::integer:
+      return expects(member.type == Type::integer, "not an integer");
+    case ColumnType::real:
+    case ColumnType::decimal:
+      return expects(member.type == Type::integer || member.type == Type::number, "not a number");
+    case ColumnType::boolean:
+      return expects(member.type == Type::boolean, "not true or false");
+    case ColumnType::bytes:
+      return bytes_of_json(member);
+    case ColumnType::json:
+      return json_of_json(member);
+    case ColumnType::text:
+    case ColumnType::date:
+    case ColumnType::timestamp:
+    case ColumnType::timestamptz:
+    case ColumnType::time:
+    case ColumnType::uuid:
+      return expects(member.type == Type::string, "not a string");
+  }
+  return Why{"of an unknown type"};
+}
+
+std::optional<std::string> text_of(const Value& value, ColumnType type) {
+  switch (value.index()) {
+    case 0:
+      return {};
+    case 1: {
+      const std::int64_t number = std::get<1>(value);
+      return type == ColumnType::boolean ? (number != 0 ? "1" : "0") : std::to_string(number);
+    }
+    case 2:
+      return print_real(std::get<2>(value));
+    case 3:
+      return std::get<3>(value);
+    default:
+      return std::get<4>(value).bytes;
+  }
+}
+
+void append_json(std::string& out, const Value& value, ColumnType type) {
+  const auto text = text_of(value, type);
+  if (!text) {
+    out += "null";
+  } else if (std::holds_alternative<sql::Blob>(value) || type == ColumnType::bytes) {
+    json::append_string(out, base64(*text));
+  } else if (type == ColumnType::boolean && std::holds_alternative<std::int64_t>(value)) {
+    out += *text == "1" ? "true" : "false";
+  } else if (type == ColumnType::json && json::is_valid(*text)) {
+    out += json::minified(*text);
+  } else if (is_numeric(type) && is_number(*text)) {
+    out += *text;
+  } else if (std::holds_alternative<double>(value) && !std::isfinite(std::get<double>(value))) {
+    out += "null";
+  } else {
+    json::append_string(out, *text);
+  }
+}
+
+}  // namespace sluice::policies

@@ -1,0 +1,220 @@
+// Fuse scripts, see fuse_scripts.h. The taint rules are those of the model checked in tests/policies.
+#include "policies/fuse_scripts.h"
+
+namespace sluice::policies::fuse {
+namespace {
+
+// Reads the side key. An arm past its deadline is a writer that died: its value may be in SQL, so the copy goes and
+// whoever is still writing no longer knows to be alone.
+constexpr std::string_view kPrelude = R"lua(
+local D, S, token = KEYS[1], KEYS[2], ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local arms, live, died = {}, 0, false
+local L, N
+local side = redis.call('HGETALL', S)
+for i = 1, #side, 2 do
+  local field, value = side[i], side[i + 1]
+  if string.sub(field, 1, 2) == 'a:' then
+    if tonumber(string.match(value, '^%d+')) <= now then
+      redis.call('HDEL', S, field)
+      died = true
+    else
+      arms[field] = value
+      live = live + 1
+    end
+  elseif field == 'L' then L = value
+  elseif field == 'N' then N = value
+  end
+end
+local function taint()
+  for field, value in pairs(arms) do
+    arms[field] = string.gsub(value, '^(%d+):0:', '%1:1:')
+    redis.call('HSET', S, field, arms[field])
+  end
+end
+local function keep(ms)
+  if redis.call('PTTL', S) < ms then redis.call('PEXPIRE', S, ms) end
+end
+local function whole(number) return string.format('%.0f', number) end
+if died then
+  redis.call('DEL', D)
+  redis.call('HDEL', S, 'L')
+  L = nil
+  taint()
+end
+)lua";
+
+// Stores ARGV[first...] as fields; unpack() has room for about 8000 values.
+constexpr std::string_view kStoreFields = R"lua(
+local function store_fields(first)
+  for i = first, #ARGV, 7000 do
+    redis.call('HSET', D, unpack(ARGV, i, math.min(i + 6999, #ARGV)))
+  end
+end
+)lua";
+
+// The expiry that the copy had before the fuse. A copy filled while the write was under way gets the policy's ttl;
+// an expiry that somebody changed meanwhile stays.
+constexpr std::string_view kRestore = R"lua(
+local function restore(arm, ttl)
+  local old, fused = string.match(arm, '^%d+:%d:(%-?%d+):(%-?%d+)$')
+  if old == '-2' then
+    if tonumber(ttl) > 0 then redis.call('PEXPIRE', D, ttl) else redis.call('PERSIST', D) end
+  elseif whole(redis.call('PEXPIRETIME', D)) == fused then
+    if old == '-1' then redis.call('PERSIST', D) else redis.call('PEXPIREAT', D, old) end
+  end
+end
+)lua";
+
+constexpr std::string_view kValue = R"lua(
+local function value(kind)
+  if kind == 'S' then
+    local found = redis.pcall('GET', D)
+    if type(found) == 'table' then return nil, {err = found.err} end
+    return found
+  end
+  local found = redis.pcall('HGETALL', D)
+  if found.err then return nil, {err = found.err} end
+  return #found > 0 and found
+end
+)lua";
+
+constexpr std::string_view kArm = R"lua(
+if ARGV[4] ~= '' then
+  local found = redis.call('TYPE', D).ok
+  if found ~= 'none' and found ~= ARGV[4] then
+    return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
+  end
+end
+local alone = live == 0
+taint()
+redis.call('HDEL', S, 'L', 'N')
+local old = redis.call('PEXPIRETIME', D)
+if old == -1 or old > now + ARGV[3] then redis.call('PEXPIRE', D, ARGV[3]) end
+local fused = redis.call('PEXPIRETIME', D)
+redis.call('HSET', S, 'a:' .. token,
+           whole(now + ARGV[2]) .. (alone and ':0:' or ':1:') .. whole(old) .. ':' .. whole(fused))
+keep(ARGV[2] + 1000)
+return alone and 1 or 0
+)lua";
+
+constexpr std::string_view kApply = R"lua(
+local own = 'a:' .. token
+local arm = arms[own]
+arms[own] = nil
+redis.call('HDEL', S, own, 'L', 'N')
+if not (arm and string.match(arm, '^%d+:0:')) then
+  redis.call('DEL', D)
+  taint()
+  return 0
+end
+if ARGV[2] == 'SET' then
+  if ARGV[3] == '' then redis.call('SET', D, ARGV[6]) else redis.call('SET', D, ARGV[6], ARGV[3], ARGV[4]) end
+elseif ARGV[2] == 'HSET' and redis.call('TYPE', D).ok == 'hash' then
+  store_fields(6)
+  restore(arm, ARGV[4])
+else
+  redis.call('DEL', D)
+  if ARGV[2] == 'HSET' and ARGV[5] == '1' then
+    store_fields(6)
+    if tonumber(ARGV[4]) > 0 then redis.call('PEXPIRE', D, ARGV[4]) end
+  end
+end
+return 1
+)lua";
+
+constexpr std::string_view kAbort = R"lua(
+local own = 'a:' .. token
+local arm = arms[own]
+redis.call('HDEL', S, own, 'L', 'N')
+if arm and string.match(arm, '^%d+:0:') and redis.call('EXISTS', D) == 1 then restore(arm, ARGV[2]) end
+return 1
+)lua";
+
+constexpr std::string_view kLease = R"lua(
+local found, failed = value(ARGV[3])
+if failed then return failed end
+if found then return {'HIT', found} end
+if N and tonumber(N) > now then return {'NEG'} end
+if L then
+  local left = tonumber(string.match(L, '%d+$')) - now
+  if left > 0 then return {'WAIT', left} end
+end
+redis.call('HSET', S, 'L', token .. ':' .. whole(now + ARGV[2]))
+keep(ARGV[2] + 1000)
+return {'LEASE'}
+)lua";
+
+constexpr std::string_view kFill = R"lua(
+local kind, what, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local mine = L and string.match(L, '^(.*):%d+$') == token
+local found, failed = value(kind)
+if mine or (what ~= 'NONE' and not found) then redis.call('HDEL', S, 'L') end
+if failed then return failed end
+if found then return {'PRESENT', found} end
+if not mine or what == 'NONE' then
+  if what == 'VALUE' then redis.call('HDEL', S, 'N') end
+  return {'REFUSED'}
+end
+if live > 0 then ttl = math.min(ttl > 0 and ttl or 1e15, tonumber(ARGV[5])) end
+if what == 'ABSENT' then
+  if live == 0 and ttl > 0 then
+    redis.call('HSET', S, 'N', whole(now + ttl))
+    keep(ttl)
+  end
+  return {'STORED'}
+end
+redis.call('HDEL', S, 'N')
+if kind == 'S' then redis.call('SET', D, ARGV[6]) else store_fields(6) end
+if ttl > 0 then redis.call('PEXPIRE', D, whole(ttl)) end
+return {'STORED'}
+)lua";
+
+constexpr std::string_view kInval = R"lua(
+local dropped = redis.call('DEL', D)
+redis.call('HDEL', S, 'L', 'N')
+taint()
+return dropped
+)lua";
+
+template <typename... Parts>
+std::string text(const Parts&... parts) {
+  std::string all(kPrelude);
+  (all.append(parts), ...);
+  return all;
+}
+
+}  // namespace
+
+const Script& arm() {
+  static const Script script = make_script("arm", text(kArm));
+  return script;
+}
+
+const Script& apply() {
+  static const Script script = make_script("apply", text(kStoreFields, kRestore, kApply));
+  return script;
+}
+
+const Script& abort() {
+  static const Script script = make_script("abort", text(kRestore, kAbort));
+  return script;
+}
+
+const Script& lease() {
+  static const Script script = make_script("lease", text(kValue, kLease));
+  return script;
+}
+
+const Script& fill() {
+  static const Script script = make_script("fill", text(kValue, kStoreFields, kFill));
+  return script;
+}
+
+const Script& inval() {
+  static const Script script = make_script("inval", text(kInval));
+  return script;
+}
+
+}  // namespace sluice::policies::fuse

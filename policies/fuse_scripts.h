@@ -1,0 +1,34 @@
+// Fuse scripts: the Redis side of write-through and of fills. Each runs on KEYS = data key, side key.
+//
+// The side key is one hash: `a:<token>` = deadline:taint:expiry:fused for every write under way (an arm), `L` =
+// token:deadline of the fill that may store, `N` = deadline of "SQL has no such row". Times are Redis' own, in ms.
+#pragma once
+
+#include "policies/script.h"
+
+namespace sluice::policies::fuse {
+
+// ARGV token, arm_ms, fuse_ms, type that the key must have ('' for any). Announces a write: shortens the life of the
+// cached copy to the fuse, taints every write that overlaps, drops lease and negative marker.
+// 1: alone, 0: overlapping, or WRONGTYPE with nothing changed.
+const Script& arm();
+
+// ARGV token, SET|HSET|DEL, ttl option ('', PX or PXAT), ttl_ms, complete (1 or 0), payload. Ends a committed write.
+// SET stores the payload; HSET merges it into a copy that is there, keeping its expiry, or makes one when `complete`.
+// 1: done as asked, 0: overlapped, the copy was dropped instead.
+const Script& apply();
+
+// ARGV token, ttl_ms (0: none). Ends a write that changed nothing: the copy gets its expiry back.
+const Script& abort();
+
+// ARGV token, lease_ms, kind (S or H). {HIT, value}, {NEG}, {WAIT, ms} or {LEASE}.
+const Script& lease();
+
+// ARGV token, kind, what (VALUE, ABSENT or NONE), ttl_ms (0: none), fuse_ms, payload. Ends every SQL read.
+// {PRESENT, value}: answer that one; {STORED}; {REFUSED}: not stored.
+const Script& fill();
+
+// No ARGV. Drops copy, lease and negative marker; what is being written or filled will not be stored. Copies dropped.
+const Script& inval();
+
+}  // namespace sluice::policies::fuse

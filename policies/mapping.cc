@@ -1,0 +1,242 @@
+// Mapping, see mapping.h.
+#include "policies/mapping.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "policies/column_value.h"
+#include "policies/json.h"
+
+namespace sluice::policies {
+namespace {
+
+using conf::UnknownFields;
+using conf::ValueMode;
+
+bool has(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool same_names(std::vector<std::string> a, std::vector<std::string> b) {
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  return a == b;
+}
+
+// A client's name in an error: short enough for a line.
+std::string shortened(std::string_view name) {
+  constexpr std::size_t kShown = 64;
+  return name.size() <= kShown ? std::string(name) : std::string(name.substr(0, kShown)) + "...";
+}
+
+}  // namespace
+
+Checked<Mapping> Mapping::make(const conf::PolicyOptions& options, const sql::Table& table) {
+  Mapping mapping(options);
+  std::string wrong = mapping.add_key(table);
+  if (wrong.empty()) wrong = mapping.add_fields(table);
+  if (!wrong.empty()) return Why{"table '" + options.table + "': " + wrong};
+  for (const Field& field : mapping.fields_) {
+    if (!field.shown) continue;
+    mapping.columns_.push_back(field.column.name);
+    mapping.computed_ |= field.column.generated && !field.is_key;
+  }
+  return mapping;
+}
+
+std::string Mapping::add_key(const sql::Table& table) {
+  const std::vector<std::string> names = options_->key.placeholders();
+  for (const std::string& name : names) {
+    const sql::Column* const column = table.find(name);
+    if (column == nullptr) return "no column '" + name + "' for the placeholder of that name";
+    key_.push_back(*column);
+  }
+  const auto& unique = table.unique_keys;
+  if (std::none_of(unique.begin(), unique.end(), [&](const auto& columns) { return same_names(columns, names); })) {
+    return "the placeholders of the key are not the columns of a unique key";
+  }
+  return {};
+}
+
+std::string Mapping::field_of(const sql::Column& column) const {
+  for (const conf::FieldColumn& rename : options_->renames) {
+    if (rename.column == column.name) return rename.field;
+  }
+  return column.name;
+}
+
+std::string Mapping::add_fields(const sql::Table& table) {
+  const bool one = options_->value == ValueMode::raw || options_->value == ValueMode::counter;
+  std::vector<std::string> wanted = options_->only_columns;
+  if (one) wanted = {options_->column};
+  for (const conf::FieldColumn& rename : options_->renames) {
+    if (table.find(rename.column) == nullptr) return "no column '" + rename.column + "'";
+  }
+  for (const std::string& name : wanted) {
+    if (table.find(name) == nullptr) return "no column '" + name + "'";
+  }
+  std::set<std::string> names;
+  for (const sql::Column& column : table.columns) {
+    Field field{field_of(column), column, false, wanted.empty() || has(wanted, column.name)};
+    field.is_key = std::find(key_.begin(), key_.end(), column) != key_.end();
+    if (!field.shown && !field.is_key) continue;
+    if (field.is_key && options_->value != ValueMode::json && !one) field.shown = false;
+    if (!names.insert(field.name).second) return "two columns for the field '" + field.name + "'";
+    fields_.push_back(std::move(field));
+  }
+  if (options_->value == ValueMode::counter && table.find(options_->column)->type != sql::ColumnType::integer) {
+    return "column '" + options_->column + "' is not an integer";
+  }
+  return {};
+}
+
+const Mapping::Field* Mapping::find(std::string_view name) const {
+  const auto found = std::find_if(fields_.begin(), fields_.end(), [&](const Field& f) { return f.name == name; });
+  return found == fields_.end() ? nullptr : &*found;
+}
+
+Checked<std::vector<sql::Bound>> Mapping::key(std::string_view redis_key) const {
+  std::vector<std::string_view> values;
+  if (!options_->key.match(redis_key, values)) return Why{"the key does not match " + options_->key.text()};
+  std::vector<sql::Bound> bound;
+  for (std::size_t i = 0; i < key_.size(); ++i) {
+    auto value = value_of_text(values[i], key_[i].type);
+    if (!value) return Why{"'" + key_[i].name + "' in the key is " + value.why()};
+    if (text_of(*value, key_[i].type) != values[i]) return Why{"'" + key_[i].name + "' in the key is not canonical"};
+    bound.push_back({key_[i].name, std::move(*value)});
+  }
+  return bound;
+}
+
+std::optional<Copy> Mapping::copy(const sql::Row& row) const {
+  Copy copy;
+  if (options_->value == ValueMode::json) copy.text = "{";
+  std::size_t at = 0;
+  for (const Field& field : fields_) {
+    if (!field.shown) continue;
+    const sql::Value& value = row[at++];
+    if (options_->value == ValueMode::json) {
+      if (at > 1) copy.text += ',';
+      json::append_string(copy.text, field.name);
+      copy.text += ':';
+      append_json(copy.text, value, field.column.type);
+      continue;
+    }
+    auto text = text_of(value, field.column.type);
+    if (options_->value != ValueMode::hash) {
+      if (!text) return {};
+      copy.text = std::move(*text);
+    } else if (text) {
+      copy.fields.push_back(field.name);
+      copy.fields.push_back(std::move(*text));
+    }
+  }
+  if (options_->value == ValueMode::json) copy.text += '}';
+  if (options_->value == ValueMode::hash && copy.fields.empty()) return {};
+  return copy;
+}
+
+std::string Mapping::refused(std::string_view field, std::string_view why) const {
+  return "field '" + shortened(field) + "' is " + std::string(why);
+}
+
+std::string Mapping::unknown(std::string_view field) const {
+  return "no column for the field '" + shortened(field) + "' (see unknown_fields)";
+}
+
+Checked<Change> Mapping::replace(std::string_view redis_key, std::string_view value) const {
+  return options_->value == ValueMode::raw ? replace_bytes(value) : replace_object(redis_key, value);
+}
+
+Checked<Change> Mapping::replace_bytes(std::string_view value) const {
+  const Field* field = nullptr;
+  for (const Field& f : fields_) {
+    if (f.column.name == options_->column) field = &f;
+  }
+  auto bound = value_of_text(value, field->column.type);
+  if (!bound) return Why{"the value is " + bound.why()};
+  Change change;
+  change.values.push_back({options_->column, std::move(*bound)});
+  change.copy.text = value;
+  change.complete = true;
+  return change;
+}
+
+Checked<Change> Mapping::replace_object(std::string_view redis_key, std::string_view value) const {
+  const auto members = json::parse_object(value);
+  if (!members) return Why{members.why()};
+  const auto key_values = key(redis_key);
+  if (!key_values) return Why{key_values.why()};
+  Change change;
+  change.complete = true;
+  std::set<std::string> sent;
+  std::string known = "{";
+  bool dropped = false;
+  for (const json::Member& member : *members) {
+    const Field* const field = find(member.name);
+    if (field == nullptr) {
+      if (options_->unknown_fields == UnknownFields::reject) return Why{unknown(member.name)};
+      dropped |= options_->unknown_fields == UnknownFields::ignore;
+      continue;
+    }
+    auto bound = value_of_json(member, field->column.type);
+    if (!bound) return Why{refused(member.name, bound.why())};
+    if (known.size() > 1) known += ',';
+    json::append_string(known, member.name);
+    known += ':';
+    append_json(known, *bound, field->column.type);
+    if (field->is_key) {
+      const sql::Bound expected{field->column.name, std::move(*bound)};
+      if (std::find(key_values->begin(), key_values->end(), expected) != key_values->end()) continue;
+      return Why{refused(member.name, "not what the key says")};
+    }
+    if (field->column.generated) return Why{refused(member.name, "computed by the database")};
+    sent.insert(field->column.name);
+    change.values.push_back({field->column.name, std::move(*bound)});
+  }
+  for (const Field& field : fields_) {
+    if (field.is_key || field.column.generated || sent.contains(field.column.name)) continue;
+    change.reset.push_back(field.column.name);
+  }
+  change.copy.text = dropped ? known + "}" : std::string(value);
+  return change;
+}
+
+Checked<Change> Mapping::merge(std::string_view redis_key, std::span<const std::string> fields) const {
+  const auto key_values = key(redis_key);
+  if (!key_values) return Why{key_values.why()};
+  Change change;
+  for (std::size_t i = 0; i + 1 < fields.size(); i += 2) {
+    const Field* const field = find(fields[i]);
+    if (field == nullptr) {
+      if (options_->unknown_fields == UnknownFields::reject) return Why{unknown(fields[i])};
+      if (options_->unknown_fields == UnknownFields::ignore) continue;
+      change.copy.fields.insert(change.copy.fields.end(), {fields[i], fields[i + 1]});
+      continue;
+    }
+    auto value = value_of_text(fields[i + 1], field->column.type);
+    if (!value) return Why{refused(fields[i], value.why())};
+    sql::Bound bound{field->column.name, std::move(*value)};
+    if (field->is_key) {
+      if (std::find(key_values->begin(), key_values->end(), bound) != key_values->end()) continue;
+      return Why{refused(fields[i], "not what the key says")};
+    }
+    if (field->column.generated) return Why{refused(fields[i], "computed by the database")};
+    change.copy.fields.insert(change.copy.fields.end(), {fields[i], *text_of(bound.value, field->column.type)});
+    const auto again = std::find_if(change.values.begin(), change.values.end(),
+                                    [&](const sql::Bound& b) { return b.column == bound.column; });
+    if (again != change.values.end())
+      again->value = std::move(bound.value);
+    else
+      change.values.push_back(std::move(bound));
+  }
+  const auto left_out = [&](const Field& field) {
+    return field.shown && std::none_of(change.values.begin(), change.values.end(),
+                                       [&](const sql::Bound& b) { return b.column == field.column.name; });
+  };
+  change.complete = std::none_of(fields_.begin(), fields_.end(), left_out);
+  return change;
+}
+
+}  // namespace sluice::policies

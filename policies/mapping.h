@@ -1,0 +1,80 @@
+// Mapping: how the values under one policy's keys become rows of its table, and back.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/sql.h"
+#include "conf/config.h"
+#include "policies/checked.h"
+
+namespace sluice::policies {
+
+// The value of a key as Redis holds it: `text` of a string (json, raw, counter), or `fields` of a hash: name, value,
+// ...
+struct Copy {
+  std::string text;
+  std::vector<std::string> fields;
+  bool operator==(const Copy&) const = default;
+};
+
+// What a client's value does to its row, and to the cached copy.
+struct Change {
+  std::vector<sql::Bound> values;
+  std::vector<std::string> reset;  // columns that get their default
+  Copy copy;                       // hash: the fields that were sent
+  bool complete = false;           // hash: `copy` is the whole value
+  bool operator==(const Change&) const = default;
+};
+
+// Immutable. Nothing here throws or waits.
+class Mapping {
+ public:
+  // Checks the policy against the table as it is. `options` must outlive the mapping.
+  static Checked<Mapping> make(const conf::PolicyOptions& options, const sql::Table& table);
+
+  // The key columns of a Redis key; refuses a key that is not the one its row would get.
+  Checked<std::vector<sql::Bound>> key(std::string_view redis_key) const;
+  // The columns that copy() expects, in order.
+  const std::vector<std::string>& columns() const { return columns_; }
+  // Nullopt when the row is nothing that Redis could hold: a raw NULL, a hash without fields.
+  std::optional<Copy> copy(const sql::Row& row) const;
+
+  Checked<Change> replace(std::string_view redis_key, std::string_view value) const;  // json, raw
+  Checked<Change> merge(std::string_view redis_key,
+                        std::span<const std::string> fields) const;  // hash; name, value, ...
+
+  // The database changes mapped columns itself: what a client wrote is not what a fill would read.
+  bool computed() const { return computed_; }
+
+ private:
+  struct Field {
+    std::string name;
+    sql::Column column;
+    bool is_key = false;
+    bool shown = false;  // part of the value
+  };
+
+  explicit Mapping(const conf::PolicyOptions& options) : options_(&options) {}
+  std::string add_fields(const sql::Table& table);  // empty, or what is wrong
+  std::string add_key(const sql::Table& table);
+  std::string field_of(const sql::Column& column) const;
+  const Field* find(std::string_view name) const;
+
+  Checked<Change> replace_object(std::string_view redis_key, std::string_view value) const;
+  Checked<Change> replace_bytes(std::string_view value) const;
+  std::string refused(std::string_view field, std::string_view why) const;
+  std::string unknown(std::string_view field) const;
+
+  const conf::PolicyOptions* options_;
+  std::vector<Field> fields_;     // in the table's order
+  std::vector<sql::Column> key_;  // in the template's order
+  std::vector<std::string> columns_;
+  bool computed_ = false;
+};
+
+}  // namespace sluice::policies

@@ -1,0 +1,165 @@
+// Shared, see shared.h.
+#include "policies/shared.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "policies/replies.h"
+
+namespace sluice::policies {
+
+std::optional<Step> Schema::ask(Turn& turn) {
+  if (mapping_) return {};
+  if (asking_) {
+    waiters_.push_back(turn.self);
+    return Park{};
+  }
+  asking_ = true;
+  return CallSql{sql::Describe{options_.table}, options_.load_timeout};
+}
+
+std::optional<sql::Error> Schema::take(const Event& event, Turn& turn) {
+  if (const auto* done = std::get_if<SqlDone>(&event)) {
+    asking_ = false;
+    learn(done->result);
+    turn.woken.insert(turn.woken.end(), waiters_.begin(), waiters_.end());
+    waiters_.clear();
+  }
+  if (mapping_) return {};
+  return error_;
+}
+
+void Schema::learn(const sql::Result& result) {
+  error_ = result.error;
+  if (!result.ok()) return;
+  auto mapping = result.table ? Mapping::make(options_, *result.table) : Checked<Mapping>(Why{"no description"});
+  if (mapping)
+    mapping_ = std::make_shared<const Mapping>(std::move(*mapping));
+  else
+    error_ = {sql::Failure::schema, "", mapping.why()};
+}
+
+LoadSlots::Got LoadSlots::acquire(OperationId self) {
+  if (free_ > 0) {
+    --free_;
+    return Got::now;
+  }
+  if (waiters_.size() >= kWaitersMax) return Got::never;
+  waiters_.push_back(self);
+  return Got::later;
+}
+
+void LoadSlots::release(Turn& turn) {
+  if (waiters_.empty()) {
+    ++free_;
+    return;
+  }
+  turn.woken.push_back(waiters_.front());
+  waiters_.pop_front();
+}
+
+bool KeyQueue::enter(const std::string& key, OperationId self) {
+  const auto [at, first] = waiters_.try_emplace(key);
+  if (!first) at->second.push_back(self);
+  return first;
+}
+
+void KeyQueue::leave(const std::string& key, Turn& turn) {
+  const auto at = waiters_.find(key);
+  if (at->second.empty()) {
+    waiters_.erase(at);
+    return;
+  }
+  turn.woken.push_back(at->second.front());
+  at->second.pop_front();
+}
+
+Finish finish(const Answer& answer, conf::ValueMode mode, resp::Version version) {
+  if (answer.kind == Answer::Kind::failed) return finish_error(answer.error, answer.close);
+  Finish step;
+  const bool absent = answer.kind == Answer::Kind::absent;
+  if (mode == conf::ValueMode::hash) {
+    const auto& fields = answer.copy.fields;
+    resp::append_map_header(step.reply, absent ? 0 : fields.size() / 2, version);
+    for (std::size_t i = 0; !absent && i < fields.size(); ++i) resp::append_bulk(step.reply, fields[i]);
+  } else if (absent) {
+    resp::append_nil(step.reply, version);
+  } else {
+    resp::append_bulk(step.reply, answer.copy.text);
+  }
+  return step;
+}
+
+namespace {
+
+std::uint64_t number(OperationId id) { return std::uint64_t{id.generation} << 32U | id.index; }
+
+}  // namespace
+
+bool Flights::join(const std::string& key, OperationId self) {
+  const auto [at, first] = flights_.try_emplace(key);
+  if (!first) (at->second.sealed ? at->second.late : at->second.early).push_back(self);
+  return first;
+}
+
+void Flights::seal(const std::string& key) { flights_.at(key).sealed = true; }
+
+void Flights::reopen(const std::string& key) {
+  Flight& flight = flights_.at(key);
+  flight.sealed = false;
+  flight.early.insert(flight.early.end(), flight.late.begin(), flight.late.end());
+  flight.late.clear();
+}
+
+void Flights::land(const std::string& key, std::shared_ptr<const Answer> answer, Turn& turn) {
+  auto landed = flights_.extract(key);
+  Flight& flight = landed.mapped();
+  std::vector<OperationId> again = std::move(flight.late);
+  if (!answer) {
+    again.insert(again.begin(), flight.early.begin(), flight.early.end());
+    flight.early.clear();
+  }
+  for (const OperationId id : flight.early) {
+    answers_[number(id)] = answer;
+    turn.woken.push_back(id);
+  }
+  if (again.empty()) return;
+  turn.woken.push_back(again.front());
+  again.erase(again.begin());
+  flights_[key].early = std::move(again);
+}
+
+std::shared_ptr<const Answer> Flights::take(OperationId self) {
+  const auto found = answers_.extract(number(self));
+  return found ? found.mapped() : nullptr;
+}
+
+void Forgotten::add(std::string key) {
+  if (keys_.size() < kKeysMax) keys_.push_back(std::move(key));
+}
+
+std::vector<std::string> Forgotten::take(std::size_t most) {
+  std::vector<std::string> taken;
+  while (!keys_.empty() && taken.size() < most) {
+    taken.push_back(std::move(keys_.front()));
+    keys_.pop_front();
+  }
+  return taken;
+}
+
+std::string make_token(const Turn& turn) {
+  std::array<char, 32> token{};
+  std::snprintf(token.data(), token.size(), "%016llx%08x", static_cast<unsigned long long>(turn.random),
+                turn.self.index);
+  return token.data();
+}
+
+Milliseconds jittered(Milliseconds ttl, double jitter, std::uint64_t random) {
+  const double part = static_cast<double>(random >> 11U) / static_cast<double>(std::uint64_t{1} << 53U);
+  const auto less = static_cast<Milliseconds::rep>(static_cast<double>(ttl.count()) * jitter * part);
+  return ttl.count() <= 0 ? Milliseconds(0) : Milliseconds(std::max<Milliseconds::rep>(1, ttl.count() - less));
+}
+
+}  // namespace sluice::policies
