@@ -176,6 +176,7 @@ Error SqliteConnection::open() {
   }
   constexpr int kFlags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
   const int code = sqlite3_open_v2(path_.c_str(), &db_, kFlags, nullptr);
+  ++openings_;
   Error failed = code == SQLITE_OK ? configure() : failure(code, true);
   if (code != SQLITE_OK) failed.message += " ('" + path_ + "' must exist: it is never created)";
   if (failed.failure != Failure::none) close();
@@ -404,9 +405,10 @@ std::int64_t SqliteQuery::integer(int column) const { return sqlite3_column_int6
 bool SqliteQuery::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
 
 std::string SqliteQuery::text(int column) const {
-  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));  // numbers become text
+  const bool is_blob = sqlite3_column_type(statement_, column) == SQLITE_BLOB;
+  const void* bytes = is_blob ? sqlite3_column_blob(statement_, column) : sqlite3_column_text(statement_, column);
   if (bytes == nullptr) return {};
-  return {bytes, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+  return {static_cast<const char*>(bytes), static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
 }
 
 }  // namespace sluice::sql

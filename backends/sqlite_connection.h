@@ -40,7 +40,8 @@ class SqliteConnection {
   Error commit();
   void rollback();
   bool in_transaction() const;
-  std::int64_t changes() const;  // rows of the last INSERT, UPDATE or DELETE
+  int openings() const { return openings_; }  // so far: after another one the file may be another file
+  std::int64_t changes() const;               // rows of the last INSERT, UPDATE or DELETE
 
   bool is_binary(const std::string& table, const std::string& column) const;  // its collation: bytes equal or not
 
@@ -71,7 +72,8 @@ class SqliteConnection {
   const std::string path_;
   const Role role_;
   sqlite3* db_ = nullptr;
-  int last_code_ = 0;
+  int openings_ = 0;
+  int last_code_ = 0;          // SQLite's code for the last failure
   bool broken_ = false;        // to be opened again before the next operation
   bool interruptible_ = true;  // not while COMMIT runs: it would be reported as failed after it succeeded
   Deadline deadline_;
@@ -106,7 +108,7 @@ class SqliteQuery {
   Value value(int column);  // in the form that its declared type has in sql.h
   Row row();
   std::int64_t integer(int column) const;
-  std::string text(int column) const;
+  std::string text(int column) const;  // the bytes of a blob, any other value as UTF-8
   bool is_null(int column) const;
 
  private:

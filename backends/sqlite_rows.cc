@@ -101,6 +101,7 @@ Error insert(SqliteConnection& connection, const std::string& table, const std::
 Error update(SqliteConnection& connection, const std::string& table, const std::vector<Bound>& key,
              const std::vector<Bound>& values, const std::vector<std::string>& resets, std::int64_t& rows) {
   auto assignments = resets;
+  assignments.reserve(resets.size() + values.size() + 1);
   for (const auto& value : values) assignments.push_back(quoted(value.column) + " = ?");
   if (assignments.empty()) assignments.push_back(quoted(key[0].column) + " = " + quoted(key[0].column));
   const auto as_is = [](const std::string& text) { return text; };
@@ -127,6 +128,7 @@ Error reset_assignments(SqliteConnection& connection, const SqliteTable& table, 
 
 std::vector<std::string> columns_of(const std::vector<Bound>& bounds) {
   std::vector<std::string> names;
+  names.reserve(bounds.size());
   for (const auto& bound : bounds) names.push_back(bound.column);
   return names;
 }

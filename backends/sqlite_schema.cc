@@ -54,6 +54,11 @@ bool is_text(ColumnType type) {
   return true;
 }
 
+// Of the values that are text here, dates and UUIDs never look like numbers.
+bool looks_like_number(ColumnType type) {
+  return type == ColumnType::text || type == ColumnType::json || type == ColumnType::decimal;
+}
+
 bool is_canonical_integer(std::string_view text) {
   std::int64_t number = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -198,7 +203,7 @@ class Reading {
     column.has_default = !query.is_null(3);
     column.generated = query.integer(5) != 0;
     const bool numbers = has_number_affinity(declared);
-    column.exact = !(numbers && (is_text(column.type) || column.type == ColumnType::decimal));
+    column.exact = !(numbers && looks_like_number(column.type));
     if (const auto place = static_cast<std::size_t>(query.integer(4)); place > 0) {
       primary_.resize(std::max(primary_.size(), place));
       primary_[place - 1] = column.name;
@@ -297,8 +302,9 @@ const SqliteTable* SqliteSchema::find(SqliteConnection& connection, const std::s
 Error SqliteSchema::refresh(SqliteConnection& connection) {
   SqliteQuery query(connection, "PRAGMA schema_version");
   const std::int64_t version = query.next() ? query.integer(0) : -1;
-  if (version != version_) tables_.clear();
+  if (version != version_ || connection.openings() != opening_) tables_.clear();
   version_ = version;
+  opening_ = connection.openings();
   return query.error();
 }
 

@@ -33,6 +33,7 @@ class SqliteSchema {
  private:
   std::unordered_map<std::string, SqliteTable> tables_;
   std::int64_t version_ = -1;
+  int opening_ = 0;  // of the connection
 };
 
 // Position of a column by SQLite's rules (case does not matter), or -1.

@@ -80,7 +80,7 @@ void grouped(benchmark::State& state) {
   }
   state.SetItemsProcessed(number);
 }
-BENCHMARK(grouped)->Name("sqlite/upsert_grouped")->Arg(1)->Arg(8)->Arg(64)->UseRealTime();
+BENCHMARK(grouped)->Name("sqlite/upsert_grouped")->Arg(1)->Arg(8)->Arg(64)->Arg(256)->UseRealTime();
 
 void read_row(benchmark::State& state) {
   const Database database;

@@ -20,7 +20,6 @@ namespace sluice::sql {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::SizeIs;
 using Names = std::vector<std::string>;
 
@@ -326,17 +325,18 @@ TEST_F(PoolTest, AStoppedPoolRefusesJobsAndMayBeStoppedAgain) {
 }
 
 TEST_F(PoolTest, EveryJobIsAnsweredOnceWhileThreadsSubmitAndThePoolStops) {
-  constexpr int kThreads = 4;
-  constexpr int kJobs = 500;
+  constexpr std::size_t kThreads = 4;
+  constexpr std::size_t kJobs = 500;
   script.writers = 2;
-  std::vector<std::atomic<int>> answers(static_cast<std::size_t>(kThreads * kJobs));
+  std::vector<std::atomic<int>> answers(kThreads * kJobs);
   {
     const auto p = pool({.lane_jobs_max = 200, .group_ops_max = 8});
     std::vector<std::thread> threads;
-    for (int t = 0; t < kThreads; ++t) {
+    threads.reserve(kThreads);
+    for (std::size_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] {
-        for (int i = 0; i < kJobs; ++i) {
-          auto& answer = answers[static_cast<std::size_t>(t * kJobs + i)];
+        for (std::size_t i = 0; i < kJobs; ++i) {
+          auto& answer = answers[t * kJobs + i];
           Op op = i % 3 == 0 ? read("r") : i % 7 == 0 ? flush("f") : write("w");
           p->submit({std::move(op), soon(), [&answer](const Result&) { ++answer; }});
           if (i == kJobs / 2 && t == 0) p->stop();

@@ -177,9 +177,19 @@ TEST_F(SqliteErrors, AFileThatTookThePlaceOfTheOpenOneIsUsed) {
   ASSERT_TRUE(is_ok(run(write(1))));
   for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::rename(path + suffix, path + ".old" + suffix);
   Outsider fresh(path);
-  fresh.run(kTable);
-  EXPECT_TRUE(is_ok(run(write(2))));
+  fresh.run("CREATE TABLE fruit (id INTEGER PRIMARY KEY, name BLOB)");  // the same number of changes to the schema
+  EXPECT_TRUE(fails(run(write(2)), Failure::refused, "22P02"));
+  EXPECT_TRUE(is_ok(run(ReplaceRow{"fruit", {{"id", std::int64_t{2}}}, {}, {}})));
   EXPECT_EQ(fresh.run("SELECT id FROM fruit"), "2");
+}
+
+TEST(SqliteFile, ADatabaseInUtf16IsReadAndWrittenAsUtf8) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("shop.db");
+  Outsider(path).run(std::string("PRAGMA encoding = 'UTF-16'; ") + kTable);
+  const auto session = session_on(path);
+  ASSERT_TRUE(is_ok(session->run(write(1, "caf\xc3\xa9"), soon())));
+  EXPECT_EQ(session->run(read(1), soon()).rows, std::vector<Row>{Row{std::string("caf\xc3\xa9")}});
 }
 
 TEST_F(SqliteErrors, NothingIsAcknowledgedOnceTheFileIsGone) {
@@ -200,11 +210,7 @@ class SqliteDisk : public testing::Test {
     EXPECT_TRUE(is_ok(session->run(write(1), soon())));
   }
   ~SqliteDisk() override { sqlite_faults(); }
-  std::vector<Result> run_group(const std::vector<Op>& ops) {
-    std::vector<const Op*> pointers;
-    for (const auto& op : ops) pointers.push_back(&op);
-    return session->run_group(pointers, soon());
-  }
+  std::vector<Result> run_group(const std::vector<Op>& ops) { return session->run_group(pointers_to(ops), soon()); }
   std::string ids() { return outside.run("SELECT id FROM fruit ORDER BY id"); }
 
   SqliteFaults& faults;

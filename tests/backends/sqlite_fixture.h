@@ -1,6 +1,7 @@
 // A SQLite file in a folder of its own, a session on it, and a second connection that sees what is really there.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -78,6 +79,12 @@ inline std::unique_ptr<Backend> sqlite_backend(const std::string& path, int conn
   return make_backend(options);
 }
 
+inline std::vector<const Op*> pointers_to(const std::vector<Op>& ops) {
+  std::vector<const Op*> pointers(ops.size());
+  std::transform(ops.begin(), ops.end(), pointers.begin(), [](const Op& op) { return &op; });
+  return pointers;
+}
+
 class SqliteTest : public testing::Test {
  protected:
   SqliteTest() : path(folder.file("shop.db")), outside(path), backend(sqlite_backend(path)) {
@@ -87,9 +94,7 @@ class SqliteTest : public testing::Test {
 
   Result run(const Op& op, Deadline deadline = soon()) { return session->run(op, deadline); }
   std::vector<Result> run_group(const std::vector<Op>& ops, Deadline deadline = soon()) {
-    std::vector<const Op*> pointers;
-    for (const auto& op : ops) pointers.push_back(&op);
-    return session->run_group(pointers, deadline);
+    return session->run_group(pointers_to(ops), deadline);
   }
 
   TemporaryFolder folder;

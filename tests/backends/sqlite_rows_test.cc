@@ -332,12 +332,13 @@ TEST_F(SqliteRows, DescribeFindsTablesWithoutRowid) {
 }
 
 TEST_F(SqliteRows, DescribeTellsWhichColumnsFoldDistinctValues) {
-  outside.run("CREATE TABLE folds (a TEXT, b TEXT COLLATE NOCASE, c STRING, d INTEGER)");
+  outside.run("CREATE TABLE folds (a TEXT, b TEXT COLLATE NOCASE, c STRING, d INTEGER, e UUID)");
   const Table table = *run(Describe{"folds"}).table;
   EXPECT_TRUE(table.find("a")->exact);
   EXPECT_FALSE(table.find("b")->exact);
   EXPECT_FALSE(table.find("c")->exact);
   EXPECT_TRUE(table.find("d")->exact);
+  EXPECT_TRUE(table.find("e")->exact);
 }
 
 // --- Errors of one row
