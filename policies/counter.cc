@@ -68,6 +68,7 @@ class Counter : public Policy {
     return make_flush(counters_, true, nullptr);
   }
 
+  std::string dirty_key() const override { return counters_.dirty_key; }
   std::uint64_t unflushed() const override { return counters_.ledger.unflushed(); }
   const PolicyMetrics& metrics() const override { return counters_.shared.metrics; }
   PolicyMetrics& metrics() override { return counters_.shared.metrics; }

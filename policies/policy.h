@@ -146,6 +146,8 @@ class Policy {
   virtual std::unique_ptr<Operation> drain() = 0;
   // Entries known to be unflushed: dirty counters, queued writes. 0 after a complete drain.
   virtual std::uint64_t unflushed() const = 0;
+  // The key that exists in Redis while there are such entries, of this proxy or another; empty: there never are.
+  virtual std::string dirty_key() const { return {}; }
 
   virtual const PolicyMetrics& metrics() const = 0;
   virtual PolicyMetrics& metrics() = 0;

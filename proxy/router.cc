@@ -188,7 +188,7 @@ policies::Policy* Router::owner(std::string& key, std::uint32_t& index) const {
 std::vector<std::string> Router::dirty_sets() const {
   std::vector<std::string> keys;
   for (const auto& policy : policies_) {
-    if (policy->options().value == conf::ValueMode::counter) keys.push_back("__sluice:dirty:" + policy->options().name);
+    if (std::string key = policy->dirty_key(); !key.empty()) keys.push_back(std::move(key));
   }
   return keys;
 }
