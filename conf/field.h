@@ -131,7 +131,8 @@ Field<Options> names_field(std::string_view name, std::vector<std::string> Optio
 
 // `choices` are the names of the enumerators, in their order.
 template <class Options, class Enum>
-Field<Options> choice_field(std::string_view name, Enum Options::*member, std::vector<std::string_view> choices) {
+Field<Options> choice_field(std::string_view name, Enum Options::*member,
+                            const std::vector<std::string_view>& choices) {
   return {name,
           [=](const Node& node, Options& options, Reader& reader) {
             if (const auto index = reader.choice(node, choices)) options.*member = static_cast<Enum>(*index);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -30,7 +29,10 @@ class KeyAutomaton {
   struct State {
     std::uint32_t part = 0;
     std::uint32_t progress = 0;
-    auto operator<=>(const State&) const = default;
+    bool operator==(const State&) const = default;
+    bool operator<(const State& other) const {
+      return part != other.part ? part < other.part : progress < other.progress;
+    }
   };
 
   // At most two: one more byte in the same part, or the first of the next part.

@@ -35,7 +35,7 @@ std::string to_string(const Mistake& mistake, std::string_view file);
 // (secrets aside).
 std::string print(const Config& config);
 
-// `url` with its password replaced.
+// `url` with its password replaced by "<redacted>".
 std::string redacted(std::string_view url);
 
 }  // namespace sluice::conf

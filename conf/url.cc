@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "conf/load.h"
 #include "conf/text.h"
 
 namespace sluice::conf {

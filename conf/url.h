@@ -19,7 +19,4 @@ std::string format_upstream_url(const UpstreamOptions& upstream);  // without th
 // sqlite:PATH. Sets kind, url and path.
 bool parse_backend_url(std::string_view url, BackendOptions& backend, std::string& error);
 
-// `url` with its password replaced by "<redacted>"; works on any text that has the form of a URL.
-std::string redacted(std::string_view url);
-
 }  // namespace sluice::conf
