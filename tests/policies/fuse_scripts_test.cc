@@ -1,0 +1,295 @@
+// The fuse scripts against a real Redis: arms, taint, fuses, leases.
+#include "policies/fuse_scripts.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/policies/redis_server.h"
+
+namespace sluice::policies::testing {
+namespace {
+
+constexpr const char* kKey = "fruit:1";
+constexpr const char* kHour = "3600000";
+
+class FuseScripts : public ::testing::Test {
+ protected:
+  void SetUp() override { redis.call({"FLUSHALL"}); }
+
+  resp::Reply arm(const std::string& token, const std::string& type = "", const std::string& arm_ms = "5000") {
+    return redis.run(fuse::arm(), {"2", kKey, side, token, arm_ms, "1000", type});
+  }
+  std::int64_t apply_set(const std::string& token, const std::string& value) {
+    return redis.run(fuse::apply(), {"2", kKey, side, token, "SET", "PX", kHour, "1", value}).integer;
+  }
+  std::int64_t apply_hset(const std::string& token, const std::string& complete, std::vector<std::string> fields) {
+    std::vector<std::string> args{"2", kKey, side, token, "HSET", "", kHour, complete};
+    args.insert(args.end(), fields.begin(), fields.end());
+    return redis.run(fuse::apply(), args).integer;
+  }
+  void abort(const std::string& token) { redis.run(fuse::abort(), {"2", kKey, side, token, kHour}); }
+  std::string lease(const std::string& token, const std::string& kind = "S", const std::string& ms = "3000") {
+    const resp::Reply reply = redis.run(fuse::lease(), {"2", kKey, side, token, ms, kind});
+    return reply.is_error() ? reply.text : reply.items.at(0).text;
+  }
+  resp::Reply fill(const std::string& token, const std::string& what, std::vector<std::string> payload,
+                   const std::string& kind = "S", const std::string& ttl = kHour) {
+    std::vector<std::string> args{"2", kKey, side, token, kind, what, ttl, "1000"};
+    args.insert(args.end(), payload.begin(), payload.end());
+    return redis.run(fuse::fill(), args);
+  }
+  std::string verdict(const resp::Reply& reply) { return reply.is_error() ? reply.text : reply.items.at(0).text; }
+  std::int64_t pttl() { return redis.call({"PTTL", kKey}).integer; }
+  std::string value() { return redis.text({"GET", kKey}); }
+  bool side_exists() { return redis.call({"EXISTS", side}).integer == 1; }
+
+  RedisServer& redis = RedisServer::instance();
+  const std::string side = side_key(kKey);
+};
+
+TEST_F(FuseScripts, AnArmTurnsTheCopyIntoAFuse) {
+  redis.call({"SET", kKey, "old", "PX", kHour});
+  EXPECT_EQ(arm("a").integer, 1);
+  EXPECT_LE(pttl(), 1000);
+  EXPECT_GT(pttl(), 0);
+  EXPECT_EQ(value(), "old");
+}
+
+TEST_F(FuseScripts, AShorterLifeIsNotMadeLonger) {
+  redis.call({"SET", kKey, "old", "PX", "200"});
+  arm("a");
+  EXPECT_LE(pttl(), 200);
+}
+
+TEST_F(FuseScripts, AWriteThatWasAloneIsStored) {
+  redis.call({"SET", kKey, "old"});
+  arm("a");
+  EXPECT_EQ(apply_set("a", "new"), 1);
+  EXPECT_EQ(value(), "new");
+  EXPECT_GT(pttl(), 1000);
+  EXPECT_FALSE(side_exists());
+}
+
+TEST_F(FuseScripts, WritesThatOverlapDropTheCopyBoth) {
+  arm("a");
+  EXPECT_EQ(arm("b").integer, 0);
+  EXPECT_EQ(apply_set("b", "from b"), 0);
+  EXPECT_EQ(value(), "(nil)");
+  EXPECT_EQ(apply_set("a", "from a"), 0);
+  EXPECT_EQ(value(), "(nil)");
+  EXPECT_FALSE(side_exists());
+}
+
+TEST_F(FuseScripts, AWriterThatLostItsArmTaintsTheOthers) {
+  arm("a");
+  redis.call({"DEL", side});
+  arm("b");
+  EXPECT_EQ(apply_set("a", "from a"), 0);
+  EXPECT_EQ(apply_set("b", "from b"), 0);
+  EXPECT_EQ(value(), "(nil)");
+}
+
+TEST_F(FuseScripts, AnArmPastItsDeadlineDropsTheCopyAndTaintsTheRest) {
+  redis.call({"SET", kKey, "old"});
+  arm("dead", "", "0");
+  redis.call({"SET", kKey, "other"});
+  EXPECT_EQ(arm("b").integer, 1);
+  EXPECT_EQ(value(), "(nil)") << "who died may have written";
+  arm("c", "", "0");
+  EXPECT_EQ(apply_set("b", "from b"), 0) << "c overlapped";
+}
+
+TEST_F(FuseScripts, AnAbortGivesTheExpiryBack) {
+  redis.call({"SET", kKey, "old", "PX", kHour});
+  const auto expiry = redis.call({"PEXPIRETIME", kKey}).integer;
+  arm("a");
+  abort("a");
+  EXPECT_EQ(redis.call({"PEXPIRETIME", kKey}).integer, expiry);
+  EXPECT_FALSE(side_exists());
+}
+
+TEST_F(FuseScripts, AnAbortOfACopyWithoutExpiryMakesItPersistent) {
+  redis.call({"SET", kKey, "old"});
+  arm("a");
+  abort("a");
+  EXPECT_EQ(pttl(), -1);
+}
+
+TEST_F(FuseScripts, AnAbortLeavesAnExpiryThatWasChangedMeanwhile) {
+  redis.call({"SET", kKey, "old", "PX", kHour});
+  arm("a");
+  redis.call({"PEXPIRE", kKey, "500"});
+  abort("a");
+  EXPECT_LE(pttl(), 500);
+}
+
+TEST_F(FuseScripts, AnAbortAmongOverlappingWritesLeavesTheFuse) {
+  redis.call({"SET", kKey, "old", "PX", kHour});
+  arm("a");
+  arm("b");
+  abort("a");
+  EXPECT_LE(pttl(), 1000);
+  abort("b");
+  EXPECT_LE(pttl(), 1000);
+}
+
+TEST_F(FuseScripts, TheWrongTypeIsRefusedBeforeAnythingChanges) {
+  redis.call({"SET", kKey, "text", "PX", kHour});
+  const resp::Reply reply = arm("a", "hash");
+  EXPECT_TRUE(reply.is_error());
+  EXPECT_EQ(reply.text, redis.call({"HSET", kKey, "a", "b"}).text);
+  EXPECT_GT(pttl(), 1000);
+  EXPECT_FALSE(side_exists());
+}
+
+TEST_F(FuseScripts, FieldsAreMergedIntoACopyThatKeepsItsExpiry) {
+  redis.call({"HSET", kKey, "a", "1", "b", "2"});
+  redis.call({"PEXPIRE", kKey, kHour});
+  const auto expiry = redis.call({"PEXPIRETIME", kKey}).integer;
+  arm("w", "hash");
+  EXPECT_EQ(apply_hset("w", "0", {"b", "3"}), 1);
+  EXPECT_EQ(redis.text({"HGET", kKey, "a"}), "1");
+  EXPECT_EQ(redis.text({"HGET", kKey, "b"}), "3");
+  EXPECT_EQ(redis.call({"PEXPIRETIME", kKey}).integer, expiry);
+}
+
+TEST_F(FuseScripts, FieldsNeverMakeAPartialCopy) {
+  arm("w", "hash");
+  apply_hset("w", "0", {"b", "3"});
+  EXPECT_EQ(redis.call({"EXISTS", kKey}).integer, 0);
+}
+
+TEST_F(FuseScripts, AllFieldsMakeACopy) {
+  arm("w", "hash");
+  apply_hset("w", "1", {"a", "1", "b", "3"});
+  EXPECT_EQ(redis.call({"HLEN", kKey}).integer, 2);
+  EXPECT_GT(pttl(), 1000);
+}
+
+TEST_F(FuseScripts, FieldsBeyondWhatLuaCanUnpackAreStored) {
+  std::vector<std::string> fields;
+  for (int i = 0; i < 10000; ++i) {
+    fields.push_back("f" + std::to_string(i));
+    fields.push_back("v");
+  }
+  arm("w", "hash");
+  EXPECT_EQ(apply_hset("w", "1", fields), 1);
+  EXPECT_EQ(redis.call({"HLEN", kKey}).integer, 10000);
+  redis.call({"DEL", kKey});
+  lease("r", "H");
+  EXPECT_EQ(verdict(fill("r", "VALUE", fields, "H")), "STORED");
+  EXPECT_EQ(redis.call({"HLEN", kKey}).integer, 10000);
+}
+
+TEST_F(FuseScripts, OneLeaseAtATime) {
+  EXPECT_EQ(lease("a"), "LEASE");
+  EXPECT_EQ(lease("b"), "WAIT");
+  EXPECT_EQ(verdict(fill("a", "VALUE", {"row"})), "STORED");
+  EXPECT_EQ(lease("b"), "HIT");
+  EXPECT_FALSE(side_exists());
+}
+
+TEST_F(FuseScripts, AFillOlderThanAWriteIsRefused) {
+  lease("r");
+  arm("w");
+  EXPECT_EQ(verdict(fill("r", "VALUE", {"old row"})), "REFUSED");
+  EXPECT_EQ(value(), "(nil)");
+}
+
+TEST_F(FuseScripts, AFillThatSpansAWholeWriteIsRefused) {
+  arm("w");
+  lease("r");
+  apply_set("w", "new");
+  redis.call({"DEL", kKey});
+  EXPECT_EQ(verdict(fill("r", "VALUE", {"old row"})), "REFUSED");
+}
+
+TEST_F(FuseScripts, AFillAnswersTheValueThatIsThere) {
+  lease("r");
+  redis.call({"SET", kKey, "newer"});
+  const resp::Reply reply = fill("r", "VALUE", {"old row"});
+  EXPECT_EQ(verdict(reply), "PRESENT");
+  EXPECT_EQ(reply.items.at(1).text, "newer");
+}
+
+TEST_F(FuseScripts, AFillWithoutLeaseClearsTheLeaseOfAnother) {
+  lease("a");
+  EXPECT_EQ(verdict(fill("b", "VALUE", {"row"})), "REFUSED");
+  EXPECT_EQ(verdict(fill("a", "VALUE", {"older row"})), "REFUSED");
+}
+
+TEST_F(FuseScripts, AFillWhileAWriteIsUnderWayBurns) {
+  arm("w");
+  lease("r");
+  EXPECT_EQ(verdict(fill("r", "VALUE", {"row"})), "STORED");
+  EXPECT_LE(pttl(), 1000);
+}
+
+TEST_F(FuseScripts, AnAbsentRowIsRememberedUntilAWrite) {
+  lease("r");
+  EXPECT_EQ(verdict(fill("r", "ABSENT", {})), "STORED");
+  EXPECT_EQ(lease("s"), "NEG");
+  arm("w");
+  EXPECT_EQ(lease("s"), "LEASE");
+}
+
+TEST_F(FuseScripts, AnAbsentRowIsNotRememberedWhileAWriteIsUnderWay) {
+  arm("w");
+  lease("r");
+  fill("r", "ABSENT", {});
+  EXPECT_NE(lease("s"), "NEG");
+}
+
+TEST_F(FuseScripts, AReadThatFailedGivesTheLeaseBack) {
+  lease("r");
+  EXPECT_EQ(verdict(fill("r", "NONE", {})), "REFUSED");
+  EXPECT_EQ(lease("s"), "LEASE");
+}
+
+TEST_F(FuseScripts, TheGuardCommandClearsLeaseAndMarker) {
+  lease("r");
+  fill("r", "ABSENT", {});
+  std::string wire;
+  append_guard_command(wire, kKey);
+  EXPECT_EQ(wire, "*4\r\n$4\r\nHDEL\r\n$" + std::to_string(side.size()) + "\r\n" + side + "\r\n$1\r\nL\r\n$1\r\nN\r\n");
+  redis.call({"HDEL", side, "L", "N"});
+  EXPECT_EQ(lease("s"), "LEASE");
+}
+
+TEST_F(FuseScripts, AnInvalidationDropsTheCopyAndWhatIsOnItsWay) {
+  redis.call({"SET", kKey, "old"});
+  arm("w");
+  EXPECT_EQ(redis.run(fuse::inval(), {"2", kKey, side}).integer, 1);
+  EXPECT_EQ(apply_set("w", "new"), 0);
+  lease("r");
+  redis.run(fuse::inval(), {"2", kKey, side});
+  EXPECT_EQ(verdict(fill("r", "VALUE", {"row"})), "REFUSED");
+}
+
+TEST_F(FuseScripts, AReadOfTheWrongTypeAnswersInRedisWords) {
+  redis.call({"RPUSH", kKey, "x"});
+  EXPECT_EQ(lease("r"), redis.call({"GET", kKey}).text);
+}
+
+TEST_F(FuseScripts, SideKeysGoWhenIdleAndHaveATtlUntilThen) {
+  lease("r", "S", "50");
+  EXPECT_GT(redis.call({"PTTL", side}).integer, 50);
+  EXPECT_LE(redis.call({"PTTL", side}).integer, 1050);
+}
+
+TEST(SideKey, SharesTheSlotOfItsKey) {
+  EXPECT_EQ(side_key("fruit:1"), "__sluice:{fruit:1}:fruit:1");
+  EXPECT_EQ(side_key("a{tag}b"), "__sluice:{tag}:a{tag}b");
+  EXPECT_NE(side_key("x"), side_key("{x}"));
+  for (const char* key : {"fruit:1", "a{tag}b", "{x}", "a{b", "{{a}b"}) {
+    auto slot = [](const std::string& k) { return RedisServer::instance().text({"CLUSTER", "KEYSLOT", k}); };
+    EXPECT_EQ(slot(side_key(key)), slot(key)) << key;
+  }
+}
+
+TEST(SideKey, IsEmptyForKeysThatCannotBeWrapped) {
+  EXPECT_EQ(side_key("a}b"), "");
+  EXPECT_EQ(side_key("a{}b"), "");
+}
+
+}  // namespace
+}  // namespace sluice::policies::testing

@@ -1,0 +1,96 @@
+// SqlMap, see sql_map.h.
+#include "tests/policies/sql_map.h"
+
+namespace sluice::policies::testing {
+
+using sql::ColumnType;
+
+std::string SqlMap::name(const std::vector<sql::Value>& key) {
+  std::string name;
+  for (const sql::Value& value : key) {
+    if (const auto* text = std::get_if<std::string>(&value)) name += "'" + *text + "',";
+    if (const auto* number = std::get_if<std::int64_t>(&value)) name += std::to_string(*number) + ",";
+  }
+  return name;
+}
+
+std::string SqlMap::name(const std::vector<sql::Bound>& key) {
+  std::vector<sql::Value> values;
+  for (const sql::Bound& bound : key) values.push_back(bound.value);
+  return name(values);
+}
+
+sql::Row SqlMap::flush_one(const sql::FlushCounters& flush, const sql::CounterDelta& delta) {
+  if (delta.redis_key == refused_key) return {sql::Value(), std::string("22001"), std::string("too long")};
+  for (const std::string& inc : delta.retired) sources_[{delta.redis_key, inc}].retired = true;
+  const auto found = sources_.find({delta.redis_key, delta.inc});
+  const bool first = found == sources_.end();
+  Source& source = sources_[{delta.redis_key, delta.inc}];
+  if (source.retired || delta.n <= source.n) return {std::int64_t{0}};
+  Cells& row = rows_[name(delta.key)];
+  sql::Value& cell = row[flush.where.value_column];
+  const std::int64_t before = std::holds_alternative<std::int64_t>(cell) ? std::get<std::int64_t>(cell) : 0;
+  const std::int64_t after = first && delta.base ? *delta.base + delta.t : before + delta.t - source.t;
+  cell = after;
+  source.n = delta.n;
+  source.t = delta.t;
+  return {after - before};
+}
+
+sql::Result SqlMap::run(const sql::Op& op) {
+  sql::Result result;
+  if (std::holds_alternative<sql::Describe>(op)) {
+    result.table = table_;
+  } else if (const auto* read = std::get_if<sql::ReadRow>(&op)) {
+    ++reads;
+    const auto found = rows_.find(name(read->key));
+    if (found == rows_.end()) return result;
+    sql::Row row;
+    for (const std::string& column : read->columns) row.push_back(found->second[column]);
+    result.rows.push_back(std::move(row));
+  } else if (const auto* replace = std::get_if<sql::ReplaceRow>(&op)) {
+    result.affected = rows_.contains(name(replace->key)) ? 0 : 1;
+    Cells& cells = rows_[name(replace->key)];
+    for (const auto& list : {replace->key, replace->values}) {
+      for (const sql::Bound& bound : list) cells[bound.column] = bound.value;
+    }
+    for (const std::string& column : replace->reset) cells[column] = {};
+  } else if (const auto* merge = std::get_if<sql::MergeRow>(&op)) {
+    Cells& cells = rows_[name(merge->key)];
+    for (const sql::Bound& bound : merge->values) {
+      result.affected += std::holds_alternative<std::monostate>(cells[bound.column]) ? 1 : 0;
+      cells[bound.column] = bound.value;
+    }
+    for (const sql::Bound& bound : merge->key) cells[bound.column] = bound.value;
+  } else if (const auto* count = std::get_if<sql::ReadCounter>(&op)) {
+    ++reads;
+    const auto row = rows_.find(name(count->key));
+    const auto source = sources_.find({count->redis_key, count->inc});
+    const Source known = source == sources_.end() ? Source{} : source->second;
+    result.rows.push_back(
+        {row == rows_.end() ? sql::Value() : row->second[count->where.value_column], known.t, known.n});
+  } else if (const auto* flush = std::get_if<sql::FlushCounters>(&op)) {
+    ++flushes;
+    for (const sql::CounterDelta& delta : flush->deltas) result.rows.push_back(flush_one(*flush, delta));
+  } else {
+    result.error = {sql::Failure::schema, "0A000", "not in this double"};
+  }
+  return result;
+}
+
+sql::Table fruit_table() {
+  sql::Table table{"fruit", {}, {{"id"}}};
+  table.columns = {{"id", ColumnType::integer, false, true, false, true},
+                   {"name", ColumnType::text, false, false, false, false},
+                   {"quantity", ColumnType::integer, true, false, false, false}};
+  return table;
+}
+
+sql::Table counters_table() {
+  sql::Table table{"counters", {}, {{"id"}}};
+  table.columns = {{"id", ColumnType::text, false, false, false, true},
+                   {"value", ColumnType::integer, true, true, false, false}};
+  return table;
+}
+
+}  // namespace sluice::policies::testing
