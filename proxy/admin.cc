@@ -30,7 +30,7 @@ constexpr int kThreads = 4;
 // One connection is one request. Both bounds are on all of it: a client that sends byte after byte, or header after
 // header, holds a thread for this long and no longer.
 constexpr std::chrono::seconds kConnectionTime{5};
-constexpr std::size_t kRequestBytesMax = 64 * 1024;
+constexpr std::size_t kRequestBytesMax = std::size_t{64} << 10;
 
 // One connection, with the bounds above. An error to httplib once they are reached or the pool stops.
 class BoundedStream final : public httplib::Stream {
@@ -223,7 +223,7 @@ class AdminServer::Http final : private httplib::Server {
     set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
       return admit(request, response) ? HandlerResponse::Unhandled : HandlerResponse::Handled;
     });
-    set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
+    set_exception_handler([](const httplib::Request&, httplib::Response& response, const std::exception_ptr&) {
       answer_text(response, 500, "internal error");
     });
     set_error_handler([](const httplib::Request&, httplib::Response& response) {
