@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -48,6 +49,7 @@ class Peer {
   using Answer = std::function<std::string(const Words&)>;
 
   explicit Peer(conf::Endpoint::Kind kind = conf::Endpoint::Kind::unix_socket) {
+    std::signal(SIGPIPE, SIG_IGN);  // as the program does
     endpoint_.kind = kind;
     kind == conf::Endpoint::Kind::tcp ? listen_tcp() : listen_unix();
   }
