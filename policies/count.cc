@@ -235,7 +235,10 @@ class Counting : public Operation {
     const auto* const t = std::get_if<std::int64_t>(&row[1]);
     const auto* const n = std::get_if<std::int64_t>(&row[2]);
     if (total == nullptr && !no_row) return bad_total(turn);
-    if (reads_ && no_row && n_ <= (n == nullptr ? 0 : *n)) return give_up(absent(), turn);
+    if (reads_ && no_row && n_ <= (n == nullptr ? 0 : *n)) {
+      found_nothing_ = true;
+      return give_up(absent(), turn);
+    }
     if (!redis_) return end(found(std::to_string(no_row ? 0 : *total)), turn);
     std::int64_t base = 0;
     if (__builtin_sub_overflow(no_row ? 0 : *total, t == nullptr ? 0 : *t, &base)) return bad_total(turn);
@@ -267,8 +270,11 @@ class Counting : public Operation {
   }
 
   Step seeded(const Event& event, Turn& turn) {
-    if (reply_) return end(*std::move(reply_), turn);
     const resp::Reply* const reply = reply_at(event, 0);
+    // Who lost the lease may have missed a value that is there by now.
+    const bool look_again = std::exchange(found_nothing_, false) && reply != nullptr && reply->text == "LOST";
+    if (reply_ && !look_again) return end(*std::move(reply_), turn);
+    reply_.reset();
     if (reply == nullptr) return end(finish_error(upstream_unavailable(), true), turn);
     if (reply->is_error()) return end(finish_error(reply->text), turn);
     if (reply->text == "OK") shared_.metrics.fills.add();
@@ -300,6 +306,7 @@ class Counting : public Operation {
   std::string inc_;       // the incarnation that is being loaded; empty: a new one
   std::int64_t n_ = 0;    // its changes
   std::vector<sql::Bound> key_;
+  bool found_nothing_ = false;   // SQL has no row
   std::optional<Finish> reply_;  // decided while the lease is given back
 };
 

@@ -35,22 +35,23 @@ class Schedule {
   Schedule(std::uint64_t seed, bool hash, Faults faults) : random_(seed), hash_(hash), faults_(faults) {
     options_ = written_options();
     options_.value = hash ? conf::ValueMode::hash : conf::ValueMode::json;
-    if (chance(0.25)) options_.on_write = conf::OnWrite::invalidate;
+    if (chance(0.5)) options_.on_write = conf::OnWrite::invalidate;
     redis_.call({"FLUSHALL"});
     versions_[0] = 0;
     sql_.row(std::int64_t{1}) = {
         {"id", std::int64_t{1}}, {"name", std::string("apple")}, {"quantity", std::int64_t{0}}};
     if (chance(0.5)) warm_up();
-    const int proxies = 1 + static_cast<int>(random_() % 4);
+    const int proxies = 1 + static_cast<int>(random_() % 3);
     for (int i = 0; i < proxies; ++i) {
       proxies_.push_back(std::make_unique<ProxyDouble>(options_, sql_, random_()));
+      proxies_.back()->answers_take_a_step = true;
       if (faults_.errors) proxies_.back()->intercept = [this](const Step& step) { return fault(step); };
     }
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 5; ++i) {
       Actor actor;
       actor.proxy = proxies_[random_() % proxies_.size()].get();
       actor.writes = i < 2;
-      actor.left = i < 2 ? 3 : 4;
+      actor.left = 1 + static_cast<int>(random_() % 3);
       actors_.push_back(actor);
     }
   }
@@ -95,9 +96,8 @@ class Schedule {
   // One random thing happens. False when nothing is left to happen.
   bool advance() {
     if (chance(0.02)) return drop_copy();
-    if (faults_.side_losses > 0 && chance(0.05)) {
-      --faults_.side_losses;
-      redis_.call({"DEL", side_});
+    if (faults_.side_losses > 0 && chance(0.1)) {
+      faults_.side_losses -= static_cast<int>(redis_.call({"DEL", side_}).integer);
       return true;
     }
     if (chance(0.03)) return burn();

@@ -2,6 +2,7 @@
 #include "tests/policies/proxy_double.h"
 
 #include <stdexcept>
+#include <utility>
 
 namespace sluice::policies::testing {
 
@@ -54,7 +55,10 @@ bool ProxyDouble::can_step(int number) const {
 bool ProxyDouble::step(int number) {
   if (!can_step(number)) return false;
   Running& running = running_.at(number);
-  Event event = answer(running.step);
+  const bool on_its_way = running.answer.has_value();
+  if (!on_its_way) running.answer = answer(running.step);
+  if (!on_its_way && answers_take_a_step) return true;
+  Event event = *std::exchange(running.answer, std::nullopt);
   Turn now = turn(running.id);
   settle(running, running.operation->resume(std::move(event), now));
   wake();

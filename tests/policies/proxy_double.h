@@ -39,6 +39,8 @@ class ProxyDouble {
   std::string run(int number);
   void run_background();  // due() and what it does
 
+  // A step() then either does what is waited for, or hands over the answer: others may act in between.
+  bool answers_take_a_step = false;
   // Events instead of the real thing, for the next step of any operation.
   std::function<std::optional<Event>(const Step&)> intercept;
   std::chrono::milliseconds clock{1000};
@@ -48,6 +50,7 @@ class ProxyDouble {
     std::unique_ptr<Operation> operation;
     OperationId id;
     Step step;
+    std::optional<Event> answer;  // on its way back
     std::optional<Finish> finish;
   };
   void settle(Running& running, Step step);
