@@ -38,7 +38,9 @@ const std::vector<Args> kPolicyCommands{{"SET", "user:E", R"({"name":"E"})"},
                                         {"SLUICE", "INVALIDATE", "fruit:1"},
                                         {"SLUICE", "SYNC", "counter:t"}};
 
-TEST_F(Access, SluiceItselfIsReady) { EXPECT_EQ(rig.sluice.get("/readyz").status, 200); }
+TEST_F(Access, SluiceItselfIsReady) {
+  EXPECT_TRUE(eventually([&] { return rig.sluice.get("/readyz").status == 200; }));
+}
 
 TEST_F(Access, WithoutAuthNothingIsAnswered) {
   Client client(rig.sluice.tcp());

@@ -296,7 +296,7 @@ TEST(MixedPipelines, RepliesComeInOrderOverForwardsMissesAndWrites) {
 
 TEST(MixedPipelines, RepliesComeInOrderOnTwoLoops) {
   SluiceOptions options;
-  options.proxy = "threads = 2";
+  options.loops = 2;
   Rig rig(all_schemas(), all_policies(), options);
   run_mixed_clients(rig.sluice);
 }

@@ -590,6 +590,7 @@ HttpReply http(int port, const std::string& method, const std::string& path, con
 Sluice::Sluice(SluiceOptions options) : options_(std::move(options)), port_(free_port()), admin_port_(free_port()) {
   std::ostringstream config;
   config << "[proxy]\nlisten = [\"127.0.0.1:" << port_ << "\", \"unix:" << dir_.file("sluice.sock") << "\"]\n"
+         << "threads = " << options_.loops << "\n"
          << options_.proxy << "\n[upstream]\nurl = \"" << options_.upstream << "\"\n"
          << options_.upstream_extra << "\n[admin]\nlisten = \"127.0.0.1:" << admin_port_ << "\"\n"
          << options_.admin << "\n"
@@ -614,7 +615,8 @@ void Sluice::start() {
     if (!process_.running()) {
       fail("sluice ended: " + tail(log(), 3000));
     }
-    return listens(tcp()) && listens({admin_port_, {}}) && (!options_.wait_ready || get("/readyz").status == 200);
+    return listens(tcp()) && listens({admin_port_, {}}) &&
+           (!options_.wait_ready || metric("sluice_own_connections") == options_.loops);
   });
   if (!up) {
     fail("sluice does not become ready: " + tail(log(), 3000));

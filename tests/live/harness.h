@@ -170,7 +170,8 @@ struct SluiceOptions {
   std::string upstream;                      // the url
   std::string policies;                      // [backend...] and [[policy]] sections
   std::string proxy, upstream_extra, admin;  // further lines of these sections
-  bool wait_ready = true;                    // false: only until it listens
+  int loops = 1;                             // threads
+  bool wait_ready = true;                    // for Redis; false: only until it listens
   std::function<void()> prepare;             // in the child, before the program
 };
 
