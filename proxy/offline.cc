@@ -141,8 +141,8 @@ Printed print_schema(const conf::Config& config, const std::string& policy) {
       std::find_if(config.backends.begin(), config.backends.end(),
                    [&](const conf::BackendOptions& options) { return options.name == found->backend; });
   std::string ddl = sql::make_backend(*backend)->counter_ddl();
-  if (!ddl.ends_with('\n')) ddl += '\n';
-  return {kExitClean, std::move(ddl), {}};
+  while (ddl.ends_with('\n') || ddl.ends_with(';')) ddl.pop_back();
+  return {kExitClean, std::move(ddl) + ";\n", {}};
 }
 
 Printed print_explanation(const conf::Config& config, const std::string& key) {

@@ -90,7 +90,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    return {{}, kExitClean, app.help(), {}};
+    return {{}, kExitClean, app.help() + "\n", {}};
   } catch (const CLI::CallForVersion& version) {
     return {{}, kExitClean, std::string(version.what()) + "\n", {}};
   } catch (const CLI::ParseError& error) {

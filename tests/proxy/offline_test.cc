@@ -64,6 +64,7 @@ TEST(Schema, OfACounterIsTheTableOfItsBookkeeping) {
   EXPECT_EQ(printed.exit_code, 0);
   EXPECT_THAT(printed.output, HasSubstr("CREATE TABLE"));
   EXPECT_THAT(printed.output, HasSubstr("sluice_counter_src"));
+  EXPECT_TRUE(printed.output.ends_with(";\n")) << "not ready for a database's shell";
 }
 
 TEST(Schema, OfAnotherPolicyIsAComment) {
