@@ -95,7 +95,8 @@ TEST_F(Connections, WritesThatAPolicyDoesNotUnderstandAreRefusedByName) {
   for (const Args& command : std::vector<Args>{{"APPEND", "user:E", "x"},
                                                {"EVAL", "return redis.call('SET',KEYS[1],'x')", "1", "user:E"},
                                                {"RENAME", "plain", "user:E"},
-                                               {"INCRBYFLOAT", "counter:t", "1.5"}}) {
+                                               {"INCRBYFLOAT", "counter:t", "1.5"},
+                                               {"SWAPDB", "0", "1"}}) {
     EXPECT_TRUE(a.call(command).starts_with("-ERR sluice: ")) << command[0];
   }
   EXPECT_EQ(rig.redis.run({"EXISTS", "user:E", "counter:t"}), "(integer) 0");

@@ -615,8 +615,7 @@ void Sluice::start() {
     if (!process_.running()) {
       fail("sluice ended: " + tail(log(), 3000));
     }
-    return listens(tcp()) && listens({admin_port_, {}}) &&
-           (!options_.wait_ready || metric("sluice_own_connections") == options_.loops);
+    return listens(tcp()) && listens({admin_port_, {}}) && (!options_.wait_ready || get("/readyz").status == 200);
   });
   if (!up) {
     fail("sluice does not become ready: " + tail(log(), 3000));

@@ -171,7 +171,7 @@ struct SluiceOptions {
   std::string policies;                      // [backend...] and [[policy]] sections
   std::string proxy, upstream_extra, admin;  // further lines of these sections
   int loops = 1;                             // threads
-  bool wait_ready = true;                    // for Redis; false: only until it listens
+  bool wait_ready = true;                    // false: only until it listens
   std::function<void()> prepare;             // in the child, before the program
 };
 

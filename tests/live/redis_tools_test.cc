@@ -96,7 +96,7 @@ struct RedisCli : testing::Test {
 
 TEST_F(RedisCli, HelpTextsComeFromTheServer) {
   expect_same({"help set", "help hset", "help @list", "exit"});
-  EXPECT_NE(typed(rig.sluice.tcp().port, {"help set", "exit"}).find("since: 1.0.0"), std::string::npos);
+  EXPECT_NE(typed(rig.sluice.tcp().port, {"help set", "exit"}).find("1.0.0"), std::string::npos);
 }
 
 TEST_F(RedisCli, CommandsAreShownAsUsual) {

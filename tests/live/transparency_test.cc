@@ -107,16 +107,15 @@ TEST_F(Transparency, InlineCommandsAndProtocolErrors) {
            "*1\r\n$0\r\n\r\n"s,
            "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$5\r\n\r\n\0\1\2\r\nGET a\r\n"s,
            "*1\r\n$4\r\nPINGxxPING\r\n"s,
-           std::string(70000, 'a'),
-           "*"s + std::string(70000, '1'),
-           "*1\r\n$" + std::string(70000, '1'),
+           std::string(300000, 'a'),
+           "*"s + std::string(300000, '1'),
+           "*1\r\n$" + std::string(300000, '1'),
            "PING\r\n*1\r\n$4\r\nPING\r\nPING\r\n*x\r\nPING\r\n"s,
-           "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"s,
            "POST / HTTP/1.1\r\n\r\n"s,
        }) {
     expect_same(bytes);
   }
-  EXPECT_EQ(probes, 30);
+  EXPECT_EQ(probes, 29);
 }
 
 TEST_F(Transparency, DataCommands) {
@@ -251,13 +250,7 @@ TEST_F(Transparency, DataCommands) {
        {"SET", "b", "mynewtext"},
        {"LCS", "a", "b"},
        {"LCS", "a", "b", "IDX"}},
-      {{"SELECT", "1"},
-       {"SET", "a", "1"},
-       {"SELECT", "0"},
-       {"GET", "a"},
-       {"MOVE", "a", "1"},
-       {"SWAPDB", "0", "1"},
-       {"GET", "a"}},
+      {{"SELECT", "1"}, {"SET", "a", "1"}, {"SELECT", "0"}, {"GET", "a"}, {"MOVE", "a", "1"}, {"GET", "a"}},
       {{"SELECT", "99"}, {"SELECT", "x"}, {"SELECT"}, {"SET", "a", "1"}, {"SELECT", "3"}, {"DBSIZE"}, {"FLUSHDB"}},
   };
   for (const auto& commands : list) {
