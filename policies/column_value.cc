@@ -162,7 +162,8 @@ std::optional<std::string> text_of(const Value& value, ColumnType type) {
 
 void append_json(std::string& out, const Value& value, ColumnType type) {
   const auto text = text_of(value, type);
-  if (!text) {
+  const auto* const number = std::get_if<double>(&value);
+  if (!text || (number != nullptr && !std::isfinite(*number))) {
     out += "null";
   } else if (std::holds_alternative<sql::Blob>(value) || type == ColumnType::bytes) {
     json::append_string(out, base64(*text));
@@ -172,8 +173,6 @@ void append_json(std::string& out, const Value& value, ColumnType type) {
     out += json::minified(*text);
   } else if (is_numeric(type) && is_number(*text)) {
     out += *text;
-  } else if (std::holds_alternative<double>(value) && !std::isfinite(std::get<double>(value))) {
-    out += "null";
   } else {
     json::append_string(out, *text);
   }

@@ -195,10 +195,11 @@ class Flush : public Operation {
     std::size_t resting = 0;
     for (std::size_t i = 0; i + 1 < pairs.size(); i += 2) {
       if (std::strtod(pairs[i + 1].text.c_str(), nullptr) > static_cast<double>(began_ms_)) break;
-      if (!plan_.forced && counters_.ledger.is_resting(pairs[i].text, turn.now))
+      if (!plan_.forced && counters_.ledger.is_resting(pairs[i].text, turn.now)) {
         ++resting;
-      else
+      } else {
         todo_.push_back(pairs[i].text);
+      }
     }
     passed_over_ += resting;
     if (todo_.empty() && resting == batch_size_) return read_page();

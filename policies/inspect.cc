@@ -157,10 +157,11 @@ class Inspection : public Operation {
 };
 
 void append_text(std::string& out, const std::optional<std::string>& text, resp::Version version) {
-  if (text)
+  if (text) {
     resp::append_bulk(out, *text);
-  else
+  } else {
     resp::append_nil(out, version);
+  }
 }
 
 }  // namespace
@@ -191,10 +192,11 @@ Finish finish_status(const conf::PolicyOptions& options, const Status& status, r
   resp::append_bulk(out, "synced");
   resp::append_integer(out, status.synced ? 1 : 0);
   resp::append_bulk(out, "dirty_age_ms");
-  if (status.dirty_age_ms)
+  if (status.dirty_age_ms) {
     resp::append_integer(out, *status.dirty_age_ms);
-  else
+  } else {
     resp::append_nil(out, version);
+  }
   resp::append_bulk(out, "last_flush");
   append_text(out, status.last_flush, version);
   resp::append_bulk(out, "last_error");

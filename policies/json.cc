@@ -70,10 +70,11 @@ class ObjectReader : public nlohmann::json_sax<Library> {
       return true;
     }
     separate();
-    if (type == Member::Type::string)
+    if (type == Member::Type::string) {
       append_string(nested_, text);
-    else
+    } else {
       nested_ += text;
+    }
     return true;
   }
 

@@ -209,10 +209,11 @@ class Load : public Operation {
     RedisCommand command{&fuse::fill(),
                          {"2", request_.key, side_, token_, kind(), what, std::to_string(ttl.count()),
                           std::to_string(options_.fuse.count())}};
-    if (value && options_.value == conf::ValueMode::hash)
+    if (value && options_.value == conf::ValueMode::hash) {
       command.args.insert(command.args.end(), answer_.copy.fields.begin(), answer_.copy.fields.end());
-    else if (value)
+    } else if (value) {
       command.args.push_back(answer_.copy.text);
+    }
     return CallRedis{{std::move(command)}};
   }
 

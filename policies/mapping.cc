@@ -150,10 +150,9 @@ Checked<Change> Mapping::replace(std::string_view redis_key, std::string_view va
 }
 
 Checked<Change> Mapping::replace_bytes(std::string_view value) const {
-  const Field* field = nullptr;
-  for (const Field& f : fields_) {
-    if (f.column.name == options_->column) field = &f;
-  }
+  const auto field =
+      std::find_if(fields_.begin(), fields_.end(), [&](const Field& f) { return f.column.name == options_->column; });
+  if (field == fields_.end()) return Why{unknown(options_->column)};
   auto bound = value_of_text(value, field->column.type);
   if (!bound) return Why{"the value is " + bound.why()};
   Change change;
@@ -226,10 +225,11 @@ Checked<Change> Mapping::merge(std::string_view redis_key, std::span<const std::
     change.copy.fields.insert(change.copy.fields.end(), {fields[i], *text_of(bound.value, field->column.type)});
     const auto again = std::find_if(change.values.begin(), change.values.end(),
                                     [&](const sql::Bound& b) { return b.column == bound.column; });
-    if (again != change.values.end())
+    if (again != change.values.end()) {
       again->value = std::move(bound.value);
-    else
+    } else {
       change.values.push_back(std::move(bound));
+    }
   }
   const auto left_out = [&](const Field& field) {
     return field.shown && std::none_of(change.values.begin(), change.values.end(),

@@ -35,10 +35,11 @@ void Schema::learn(const sql::Result& result) {
   error_ = result.error;
   if (!result.ok()) return;
   auto mapping = result.table ? Mapping::make(options_, *result.table) : Checked<Mapping>(Why{"no description"});
-  if (mapping)
+  if (mapping) {
     mapping_ = std::make_shared<const Mapping>(std::move(*mapping));
-  else
+  } else {
     error_ = {sql::Failure::schema, "", mapping.why()};
+  }
 }
 
 LoadSlots::Got LoadSlots::acquire(OperationId self) {
@@ -113,7 +114,7 @@ void Flights::reopen(const std::string& key) {
   flight.late.clear();
 }
 
-void Flights::land(const std::string& key, std::shared_ptr<const Answer> answer, Turn& turn) {
+void Flights::land(const std::string& key, const std::shared_ptr<const Answer>& answer, Turn& turn) {
   auto landed = flights_.extract(key);
   Flight& flight = landed.mapped();
   std::vector<OperationId> again = std::move(flight.late);

@@ -88,7 +88,7 @@ class Flights {
   void seal(const std::string& key);
   void reopen(const std::string& key);  // the call decided nothing: nobody is late any more
   // Ends the flight. Without an answer everybody starts over.
-  void land(const std::string& key, std::shared_ptr<const Answer> answer, Turn& turn);
+  void land(const std::string& key, const std::shared_ptr<const Answer>& answer, Turn& turn);
   // For one that was woken: its answer; null: it leads the next flight.
   std::shared_ptr<const Answer> take(OperationId self);
 

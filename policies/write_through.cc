@@ -225,10 +225,11 @@ class Write : public Operation {
 
   Step applied(const Event& event, Turn& turn) {
     const resp::Reply* const reply = reply_at(event, 0);
-    if (reply == nullptr || reply->is_error())
+    if (reply == nullptr || reply->is_error()) {
       shared_.forgotten.add(request_.key);  // it is committed: the old copy burns down, or goes when Redis is back
-    else if (reply->integer == 0)
+    } else if (reply->integer == 0) {
       shared_.metrics.overlaps.add();
+    }
     return end(std::move(reply_), turn);
   }
 
