@@ -1,4 +1,4 @@
-// PrefixTable, see prefix_table.h: binary search over the sorted prefixes, then up the chain of shorter ones.
+// PrefixTable, see prefix_table.h: the longest prefix among the sorted ones, then up the chain of shorter ones.
 #include "policies/prefix_table.h"
 
 #include <algorithm>
@@ -55,17 +55,32 @@ PrefixTable::PrefixTable(std::vector<Entry> entries) : entries_(std::move(entrie
   }
 }
 
-PrefixTable::Match PrefixTable::find_among(unsigned char first, std::string_view key) const {
-  if (key.starts_with(kReserved)) return {Match::Kind::reserved, 0, 0};
-  const auto begin = prefixes_.begin() + range_[first];
-  const auto end = prefixes_.begin() + range_[first + 1U];
+std::uint32_t PrefixTable::longest_prefix(unsigned char first, std::string_view key) const {
+  constexpr std::uint32_t kFewPrefixes = 8;
+  std::uint32_t at = range_[first + 1U];
+  if (at - range_[first] <= kFewPrefixes) {
+    // Backwards: of two prefixes of `key` the longer one comes later.
+    while (at > range_[first]) {
+      if (key.starts_with(prefixes_[--at].text)) return at;
+    }
+    return kNone;
+  }
   // Every prefix of `key` is on the parent chain of the greatest prefix that is not greater than `key`.
-  const auto above = std::upper_bound(begin, end, key, [](std::string_view k, const Prefix& p) { return k < p.text; });
-  if (above == begin) return {};
+  const auto begin = prefixes_.begin() + range_[first];
+  const auto above = std::upper_bound(begin, prefixes_.begin() + at, key,
+                                      [](std::string_view k, const Prefix& p) { return k < p.text; });
+  at = above == begin ? kNone : static_cast<std::uint32_t>(above - prefixes_.begin() - 1);
+  while (at != kNone && !key.starts_with(prefixes_[at].text)) at = prefixes_[at].parent;
+  return at;
+}
+
+PrefixTable::Match PrefixTable::find_among(unsigned char first, std::string_view key) const {
+  if (first == static_cast<unsigned char>(kReserved[0]) && key.starts_with(kReserved)) {
+    return {Match::Kind::reserved, 0, 0};
+  }
   Match off_grid;
-  for (auto at = static_cast<std::uint32_t>(above - prefixes_.begin() - 1); at != kNone; at = prefixes_[at].parent) {
+  for (std::uint32_t at = longest_prefix(first, key); at != kNone; at = prefixes_[at].parent) {
     const Prefix& prefix = prefixes_[at];
-    if (!key.starts_with(prefix.text)) continue;
     for (std::uint32_t i = prefix.first_entry; i < prefix.last_entry; ++i) {
       const Entry& entry = entries_[i];
       if (!entry.key.match(key, scratch())) continue;

@@ -57,6 +57,8 @@ class PrefixTable {
     std::vector<std::uint32_t> take;  // for each of its placeholders, the alias's placeholder
   };
 
+  // Index of the longest prefix that `key` begins with, or kNone.
+  std::uint32_t longest_prefix(unsigned char first, std::string_view key) const;
   Match find_among(unsigned char first, std::string_view key) const;
 
   std::vector<Entry> entries_;              // sorted by prefix

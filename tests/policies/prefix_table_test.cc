@@ -62,10 +62,13 @@ TEST_F(PrefixTableTest, ReservesItsOwnSideKeys) {
   EXPECT_EQ(PrefixTable({}).find("__sluice:x").kind, Kind::reserved);
 }
 
-TEST(PrefixTable, AgreesWithALinearSearch) {
+// The first list is short enough to be scanned, the second is searched.
+class PrefixTableSearch : public ::testing::TestWithParam<std::vector<const char*>> {};
+
+TEST_P(PrefixTableSearch, AgreesWithALinearSearch) {
   std::vector<PrefixTable::Entry> entries;
   std::uint32_t policy = 0;
-  for (const char* text : {"a{x*}", "ab{x*}", "abc{x*}", "abd{x*}", "ac{x*}", "b{x*}", "abcde{x*}"}) {
+  for (const char* text : GetParam()) {
     entries.push_back(entry(text, policy++));
   }
   const PrefixTable table(entries);
@@ -84,6 +87,12 @@ TEST(PrefixTable, AgreesWithALinearSearch) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Lists, PrefixTableSearch,
+    ::testing::Values(std::vector<const char*>{"a{x*}", "ab{x*}", "abc{x*}", "abd{x*}", "ac{x*}", "b{x*}", "abcde{x*}"},
+                      std::vector<const char*>{"aa{x*}", "ab{x*}", "aba{x*}", "abc{x*}", "abd{x*}", "abde{x*}",
+                                               "ac{x*}", "acb{x*}", "ad{x*}", "ada{x*}", "ae{x*}", "b{x*}"}));
 
 }  // namespace
 }  // namespace sluice::policies::testing
