@@ -52,7 +52,6 @@ void Acl::forget() {
 }
 
 void Acl::refresh() {
-  timer_ = loop_.after(kRefresh, [this] { refresh(); });
   unrestricted_.try_emplace("default", false);
   std::vector<std::string> users;
   std::vector<policies::RedisCommand> commands;
@@ -61,6 +60,7 @@ void Acl::refresh() {
     commands.push_back({nullptr, {"ACL", "GETUSER", name}});
   }
   redis_.call(std::move(commands), [this, users = std::move(users)](const PolicyRedis::Outcome& outcome) {
+    timer_ = loop_.after(kRefresh, [this] { refresh(); });
     if (outcome.lost) return forget();
     for (std::size_t i = 0; i < users.size(); ++i) learn(users[i], outcome.replies[i]);
   });

@@ -31,7 +31,7 @@ constexpr std::size_t kSlotsMax = 1024;
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 // Redis refuses it, inside MULTI too, where that makes EXEC fail: as after any command that could not be queued.
-constexpr std::string_view kRefused = "*1\r\n$15\r\nSLUICE-REFUSED\r\n";
+constexpr std::string_view kRefused = "*1\r\n$14\r\nSLUICE-REFUSED\r\n";
 // Gives the connection a write of its own, so that WAIT counts from here on (connections.md, rule 2).
 constexpr std::string_view kFence = "*3\r\n$7\r\nPUBLISH\r\n$14\r\n__sluice:fence\r\n$0\r\n\r\n";
 
@@ -53,6 +53,20 @@ bool is_word(std::string_view text, std::string_view upper_case) {
 }
 
 std::size_t row_of(std::string_view key) { return std::hash<std::string_view>{}(key); }
+
+// POST and Host: come from a browser that was tricked into talking to us; Redis hangs up too.
+bool is_cross_protocol(std::string_view name) { return is_word(name, "POST") || is_word(name, "HOST:"); }
+
+// Whether the reply tells what the command has changed.
+bool shows_in_reply(Effect effect) {
+  return effect == Effect::select || effect == Effect::auth || effect == Effect::hello || effect == Effect::block ||
+         effect == Effect::exec_select;
+}
+
+// The note of Expect::effect: the effect, then the command.
+std::string effect_note(Effect effect, std::string_view wire) {
+  return std::string(1, static_cast<char>(effect)).append(wire);
+}
 
 // The note of Expect::held: whether the command may have blocked, then the keys whose leases must be cleared.
 std::string held_note(bool blocking, const std::vector<std::string>& keys) {
@@ -108,7 +122,7 @@ void Client::on_end(bool orderly) {
   // A client that shut down its sending side still gets the replies to what it sent; nobody pops an element for it.
   if (!orderly || session_.blocked() || session_.subscribed() || relaying_) return close();
   ended_ = true;
-  if (quiet()) finish();
+  if (quiet() && !waits_) finish();
 }
 
 void Client::resume() {
@@ -119,15 +133,14 @@ void Client::resume() {
     input_.consume(taken);
   }
   unpin_if_possible();
-  if (ended_ && quiet()) return finish();
+  if (ended_ && quiet() && !waits_) return finish();
   continue_reading();
 }
 
 // Stops reading while what was read has to wait; a command that is merely incomplete is read on.
 void Client::continue_reading() {
-  const bool waits = !input_.empty() && parser_.idle() && input_.size() >= kReadAheadBytes;
   if (input_.size() > loop_.config().proxy.query_buffer_limit) return close();
-  if (finishing_ || ended_ || waits) {
+  if (finishing_ || ended_ || (waits_ && input_.size() >= kReadAheadBytes)) {
     stream_.stop_reading();
   } else {
     stream_.start_reading();
@@ -137,6 +150,7 @@ void Client::continue_reading() {
 // Takes the commands that can be taken now; returns how many bytes they had.
 std::size_t Client::process(std::string_view input) {
   processing_ = true;
+  waits_ = false;
   std::size_t taken = 0;
   while (!closed_ && !finishing_ && !bad_input_ && taken < input.size()) {
     const std::size_t bytes = raw_ ? take_raw(input.substr(taken)) : take_next(input.substr(taken));
@@ -150,6 +164,8 @@ std::size_t Client::process(std::string_view input) {
 }
 
 std::size_t Client::take_raw(std::string_view input) {
+  waits_ = own_->congested();
+  if (waits_) return 0;
   own_->send_raw(input);
   return input.size();
 }
@@ -160,7 +176,8 @@ std::size_t Client::take_next(std::string_view input) {
   switch (parser_.next(input, command)) {
     case resp::CommandParser::Status::command: {
       const resp::CommandInfo* info = resp::find_command(command.name());
-      if (!take(info, command)) return 0;
+      waits_ = !take(info, command);
+      if (waits_) return 0;
       loop_.metrics().count_command(info);
       return command.wire.size();
     }
@@ -192,6 +209,10 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   }
   if (info == nullptr && is_word(command.name(), "SLUICE")) return take_sluice(command);
   if (relaying_) return take_relayed(info, command);
+  if (info == nullptr && is_cross_protocol(command.name())) {
+    close();
+    return true;
+  }
   if (always_own_ && !own_ && !pin(PinReason::session)) return finishing_;
   Session::Plan plan;
   if (info == nullptr || !Session::is_plain(*info) || session_.replies_suppressed()) {
@@ -203,8 +224,12 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   if (info == nullptr || loop_.router().empty()) return forward(command.wire, plan);
   const auto standing = policies_apply();
   if (standing == Standing::unknown) return loop_.shared() == nullptr ? refuse_without_upstream() : false;
-  if (standing == Standing::outside) return forward(command.wire, plan);
-  const Route route = loop_.router().route(*info, command, session_.in_multi());
+  if (session_.in_multi() && (info->id == CommandId::auth || info->id == CommandId::hello)) {
+    return take_rejected("ERR sluice: " + std::string(info->name) + " inside MULTI not supported with policies");
+  }
+  const bool outside = standing == Standing::outside;
+  const Route route = outside ? loop_.router().route_outside(*info, command, session_.in_multi())
+                              : loop_.router().route(*info, command, session_.in_multi());
   if (route.kind != Route::Kind::forward || route.renamed) return take_routed(*info, command, plan, route);
   if (plan.effect == Effect::end_multi && !multi_guarded_.empty()) return take_exec(*info, command, plan);
   return forward(command.wire, plan);
@@ -265,6 +290,7 @@ bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& co
       return true;
     }
   }
+  if (own_->congested()) return false;
   own_->send_raw(command.wire);
   return true;
 }
@@ -295,11 +321,13 @@ void Client::flush_run() {
 
 bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::Plan& plan) {
   flush_run();
+  if (plan.reason == PinReason::subscribe && plan.where == Where::own) {
+    up.inspect(session_.version() == resp::Version::resp3);
+  }
   const bool relays = plan.effect == Effect::monitor || plan.effect == Effect::raw;
   if (relays && !quiet()) return false;
-  if (plan.reason == PinReason::wait && plan.where == Where::own && !session_.in_multi()) {
-    if (session_.replies_suppressed()) up.forward({}, kFence, 0);
-    if (!session_.replies_suppressed()) up.expect({}, kFence, Expect::dropped, 1, {});
+  if (plan.reason == PinReason::wait && plan.where == Where::own && !session_.in_multi() && plan.replies != 0) {
+    up.expect({}, kFence, Expect::dropped, 1, {});
   }
   loop_.metrics().commands_forwarded.add();
   session_.began(plan);
@@ -311,16 +339,18 @@ bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::
     raw_ = plan.effect == Effect::raw;
     return true;
   }
-  if (plan.replies == 0) {
+  if (plan.replies == 0) {  // nobody will tell how it went: most likely well
     up.forward(id_, wire, 0);
+    apply_effect(plan.effect, wire, true);
     return true;
   }
   ++outstanding_;
   if (plan.effect == Effect::subscribe) {
-    up.inspect();
     up.expect(id_, wire, Expect::confirm, plan.replies, {});
+  } else if (shows_in_reply(plan.effect)) {
+    up.expect(id_, wire, Expect::effect, 1, effect_note(plan.effect, wire));
   } else {
-    up.expect(id_, wire, Expect::effect, 1, wire);
+    up.forward(id_, wire, 1);
   }
   return true;
 }
@@ -371,7 +401,9 @@ bool Client::take_routed(const resp::CommandInfo& info, const resp::Command& com
     case Route::Kind::script:
       return take_guarded(wire, plan, route.kind == Route::Kind::script);
     case Route::Kind::reject:
-      return take_rejected();
+      if (!take_rejected(loop_.router().rejection())) return false;
+      if (route.owned) loop_.router().policy(route.policy).metrics().rejected_commands.add();
+      return true;
     case Route::Kind::flush:
       return take_flush(command);
   }
@@ -434,11 +466,10 @@ bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool
   Upstream* up = upstream();
   if (up == nullptr) return refuse_without_upstream();
   if (up->congested()) return false;
-  if (plan.replies == 0) {
-    loop_.start(make_guard_clearing(keys, {}), {}, 0);
-    return forward_copy(wire, plan);
+  const bool restricted = !loop_.user_to_check(session_.user()).empty();  // may have no right to the side keys
+  if (script || restricted || session_.watching() || plan.effect == Effect::block || plan.replies == 0) {
+    return forward_held(*up, wire, plan, keys);
   }
-  if (script || session_.watching() || plan.effect == Effect::block) return forward_held(*up, wire, plan, keys);
   std::string transaction(kMulti);
   for (const std::string& key : keys) policies::append_guard_command(transaction, key);
   transaction.append(wire).append(kExec);
@@ -453,6 +484,11 @@ bool Client::forward_held(Upstream& up, std::string_view wire, const Session::Pl
                           const std::vector<std::string>& keys) {
   loop_.metrics().commands_forwarded.add();
   session_.began(plan);
+  if (plan.replies == 0) {
+    up.forward(id_, wire, 0);
+    loop_.clear_guards(keys);
+    return true;
+  }
   ++outstanding_;
   up.expect(id_, wire, Expect::held, 1, held_note(plan.effect == Effect::block, keys));
   return true;
@@ -462,7 +498,7 @@ bool Client::forward_held(Upstream& up, std::string_view wire, const Session::Pl
 bool Client::take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan) {
   flush_run();
   const std::vector<std::string> keys = std::exchange(multi_guarded_, {});
-  if (info.id != CommandId::exec || plan.replies == 0) return forward(command.wire, plan);
+  if (info.id != CommandId::exec) return forward(command.wire, plan);
   return forward_held(*own_, command.wire, plan, keys);
 }
 
@@ -474,10 +510,15 @@ bool Client::take_flush(const resp::Command& command) {
   return true;
 }
 
-bool Client::take_rejected() {
+bool Client::take_rejected(std::string_view reason) {
   flush_run();
-  const std::string error = error_line(loop_.router().rejection());
-  if (session_.in_multi() && !session_.replies_suppressed()) {
+  const std::string error = error_line(reason);
+  if (session_.in_multi() && session_.replies_suppressed()) {
+    own_->forward(id_, kRefused, 0);
+    session_.began({});
+    return true;
+  }
+  if (session_.in_multi()) {
     ++outstanding_;
     own_->expect(id_, kRefused, Expect::replaced, 1, error);
     return true;
@@ -525,7 +566,7 @@ bool Client::row_is_busy(std::size_t row, bool write) const {
 }
 
 void Client::fill(std::uint64_t number, policies::Finish finish) {
-  if (closed_) return;
+  if (closed_ || !slots_) return;
   Slot& slot = (*slots_)[number - first_slot_];
   slot.done = true;
   slot.close = finish.close;
@@ -603,19 +644,22 @@ void Client::read_missed(std::uint32_t policy, std::string_view wire) {
   begin_miss(policy, wire, false);
 }
 
-void Client::effect_seen(std::string_view wire, std::string_view reply) {
+void Client::effect_seen(std::string_view note, std::string_view reply) {
+  apply_effect(static_cast<Effect>(note[0]), note.substr(1), !reply.starts_with('-') && !reply.starts_with("*-1"));
+}
+
+void Client::apply_effect(Effect effect, std::string_view wire, bool ok) {
+  if (effect == Effect::block) return session_.block_done();
+  if (effect == Effect::exec_select) return session_.exec_select_done(ok);
+  if (!ok || !shows_in_reply(effect)) return;
   resp::CommandParser parser;
   resp::Command command;
   parser.next(wire, command);
-  const resp::CommandInfo* info = resp::find_command(command.name());
-  const bool ok = !reply.starts_with('-');
-  if (session_.blocked() && info->has(resp::flag::blocking)) session_.block_done();
-  if (!ok) return;
   const bool had_user = !session_.user().empty();
-  if (info->id == CommandId::select) session_.select_done(session_.plan(info, command).db);
-  if (info->id == CommandId::auth)
-    session_.auth_done(std::string(command.args.size() == 3 ? command.args[1] : "default"));
-  if (info->id == CommandId::hello) session_.hello_done(command);
+  if (effect == Effect::select) session_.select_done(session_.plan(resp::find_command("select"), command).db);
+  if (effect == Effect::auth) session_.auth_done(std::string(command.args.size() == 3 ? command.args[1] : "default"));
+  if (effect == Effect::hello) session_.hello_done(command);
+  if (effect == Effect::hello && own_->inspecting()) own_->inspect(session_.version() == resp::Version::resp3);
   if (!had_user && !session_.user().empty() && session_.db() < 0) select_configured_db();
 }
 
@@ -677,9 +721,8 @@ void Client::check_output_limit() {
 
 void Client::flush_turn() {
   if (closed_) return;
-  const std::size_t bytes = stream_.out().size();
+  if (!stream_.writing()) loop_.metrics().client_bytes_out.add(stream_.out().size());
   if (!stream_.flush()) return close();
-  loop_.metrics().client_bytes_out.add(bytes);
   if (finishing_ && quiet() && stream_.unwritten() == 0) close();
 }
 
@@ -690,7 +733,9 @@ void Client::on_drained() {
 void Client::drain() {
   if (closed_) return;
   if (session_.subscribed() || session_.blocked() || relaying_) return close();
-  finish();
+  ended_ = true;
+  stream_.stop_reading();
+  if (quiet() && !waits_) finish();
 }
 
 void Client::finish() {

@@ -47,7 +47,7 @@ class Client final : private Stream::Handler, private Flushable {
   void reply_bytes(std::string_view bytes);
   void replies_done(std::uint32_t replies);
   void read_missed(std::uint32_t policy, std::string_view command);
-  void effect_seen(std::string_view command, std::string_view reply);
+  void effect_seen(std::string_view note, std::string_view reply);
   void held_reply(std::string_view note, std::string_view reply);
   void subscription_changed(std::string_view kind, std::int64_t remaining);
   void upstream_lost(bool sent, const std::string& reason);
@@ -58,8 +58,10 @@ class Client final : private Stream::Handler, private Flushable {
   void fill(std::uint64_t slot, policies::Finish finish);
   // Something this client's input may have waited for has changed.
   void resume();
-  // No more commands are taken; the connection closes once the replies to those taken are written.
+  // Reads no more; the connection closes once the replies to what was read are written.
   void drain();
+  // At once; the replies not yet written are lost.
+  void close();
 
   bool idle_since(EventLoop::TimePoint time) const {
     return last_active_ < time && quiet() && !session_.subscribed() && !relaying_;
@@ -101,7 +103,7 @@ class Client final : private Stream::Handler, private Flushable {
   bool take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy);
   bool take_guarded(std::string_view wire, const Session::Plan& plan, bool script);
   bool take_flush(const resp::Command& command);
-  bool take_rejected();
+  bool take_rejected(std::string_view reason);
   bool forward(std::string_view wire, const Session::Plan& plan);
   bool forward_copy(std::string_view wire, const Session::Plan& plan);
   bool forward_effect(Upstream& upstream, std::string_view wire, const Session::Plan& plan);
@@ -121,12 +123,12 @@ class Client final : private Stream::Handler, private Flushable {
   bool row_is_busy(std::size_t row, bool write) const;
   void begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down);
   void settle();
+  void apply_effect(Effect effect, std::string_view wire, bool ok);
   void select_configured_db();
   Buffer& tail();
   void check_output_limit();
   void protocol_error();
   void finish();
-  void close();
   void continue_reading();
 
   Loop& loop_;
@@ -152,11 +154,12 @@ class Client final : private Stream::Handler, private Flushable {
   EventLoop::TimePoint last_active_;
   const bool always_own_;  // connections = "session"
   bool processing_ = false;
+  bool waits_ = false;      // a whole command is in the input and cannot be taken yet
   bool barrier_ = false;    // the last command sent must be answered before the next is taken
   bool relaying_ = false;   // MONITOR, SYNC: replies are passed on unmatched
   bool raw_ = false;        // and so is the input
   bool bad_input_ = false;  // the parser has refused the input
-  bool ended_ = false;      // the client has shut down its sending side
+  bool ended_ = false;      // no more input will come
   bool finishing_ = false;  // close once everything is written
   bool closed_ = false;
 };

@@ -23,8 +23,7 @@ EventLoop::EventLoop() : scratch_(kScratchBytes) {
 EventLoop::~EventLoop() {
   uv_close(reinterpret_cast<uv_handle_t*>(&prepare_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&timer_), nullptr);
-  uv_run(&loop_, UV_RUN_DEFAULT);  // the close callbacks
-  uv_loop_close(&loop_);
+  while (uv_loop_close(&loop_) == UV_EBUSY) uv_run(&loop_, UV_RUN_DEFAULT);  // the close callbacks
 }
 
 EventLoop::TimePoint EventLoop::now() const { return TimePoint(std::chrono::milliseconds(uv_now(&loop_))); }
@@ -73,8 +72,10 @@ void EventLoop::arm() {
       static_cast<std::uint64_t>(std::max<std::int64_t>(0, left.count())), 0);
 }
 
+// Those set meanwhile wait for the next turn: a task that sets itself again must not keep the sockets waiting.
 void EventLoop::fire_timers() {
-  while (!timers_.empty() && timers_.begin()->first.first <= now()) {
+  const std::uint64_t last = timers_set_;
+  while (!timers_.empty() && timers_.begin()->first.first <= now() && timers_.begin()->first.second <= last) {
     Task task = std::move(timers_.begin()->second);
     timers_.erase(timers_.begin());
     task();

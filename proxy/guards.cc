@@ -54,6 +54,7 @@ class FlushGuard final : public policies::Operation {
 
   Step resume(Event event, Turn&) override {
     const auto* replies = std::get_if<RedisReplies>(&event);
+    if (replies == nullptr && flushing_) return Finish{{}, true};  // it may have run: as Redis would, no reply
     if (replies == nullptr) return refuse("LOADING sluice: upstream unavailable: connection lost");
     if (flushing_) return answer(replies->replies[0]);
     if (replies->replies.size() > 1) {
@@ -91,7 +92,40 @@ class FlushGuard final : public policies::Operation {
   bool flushing_ = false;
 };
 
+// Answers `reply` to a user who may GET `key`.
+class RightToRead final : public policies::Operation {
+ public:
+  RightToRead(std::string acl_user, std::string key, std::string reply)
+      : acl_user_(std::move(acl_user)), key_(std::move(key)), reply_(std::move(reply)) {}
+
+  Step start(Turn&) override { return CallRedis{{{nullptr, {"ACL", "DRYRUN", acl_user_, "GET", key_}}}}; }
+
+  Step resume(Event event, Turn&) override {
+    const auto* replies = std::get_if<RedisReplies>(&event);
+    Finish finish;
+    if (replies == nullptr) {
+      resp::append_error(finish.reply, "LOADING sluice: upstream unavailable: connection lost");
+    } else if (const resp::Reply& verdict = replies->replies[0]; verdict.is_error()) {
+      resp::append_error(finish.reply, verdict.text);
+    } else if (verdict.text != "OK") {
+      resp::append_error(finish.reply, "NOPERM " + verdict.text);
+    } else {
+      finish.reply = std::move(reply_);
+    }
+    return finish;
+  }
+
+ private:
+  std::string acl_user_;
+  std::string key_;
+  std::string reply_;
+};
+
 }  // namespace
+
+std::unique_ptr<policies::Operation> make_right_to_read(std::string acl_user, std::string key, std::string reply) {
+  return std::make_unique<RightToRead>(std::move(acl_user), std::move(key), std::move(reply));
+}
 
 std::unique_ptr<policies::Operation> make_guard_clearing(const std::vector<std::string>& keys, std::string reply) {
   return std::make_unique<GuardClearing>(keys, std::move(reply));

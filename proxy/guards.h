@@ -18,6 +18,9 @@ std::unique_ptr<policies::Operation> make_guard_clearing(const std::vector<std::
 std::unique_ptr<policies::Operation> make_flush_guard(std::vector<std::string> dirty_sets,
                                                       std::vector<std::string> args, std::string acl_user);
 
+// Answers `reply` when Redis says that this user may GET `key`, else NOPERM.
+std::unique_ptr<policies::Operation> make_right_to_read(std::string acl_user, std::string key, std::string reply);
+
 // A list of keys as one string, and back.
 std::string encode_keys(const std::vector<std::string>& keys);
 std::vector<std::string> decode_keys(std::string_view text);

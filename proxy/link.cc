@@ -10,6 +10,10 @@ struct Link::Attempt {
   Link* link;  // nullptr once the attempt was given up
   uv_getaddrinfo_t resolve;
   uv_connect_t connect;
+  addrinfo* found = nullptr;       // what the name stands for
+  const addrinfo* next = nullptr;  // the address to try after this one
+
+  ~Attempt() { uv_freeaddrinfo(found); }
 };
 
 Link::Link(EventLoop& loop, conf::Endpoint endpoint, std::chrono::milliseconds connect_timeout, Owner& owner)
@@ -56,12 +60,11 @@ void Link::resolve() {
   hints.ai_socktype = SOCK_STREAM;
   const auto done = [](uv_getaddrinfo_t* request, int status, addrinfo* found) {
     auto attempt = std::unique_ptr<Attempt>(static_cast<Attempt*>(request->data));
-    if (attempt->link != nullptr && status == 0) {
-      attempt.release()->link->connect_to(found->ai_addr);
-    } else if (attempt->link != nullptr) {
-      attempt->link->connected(status);
-    }
-    uv_freeaddrinfo(found);
+    attempt->found = found;
+    attempt->next = found;
+    if (attempt->link == nullptr) return;
+    if (status != 0) return attempt->link->connected(status);
+    attempt.release()->link->connect_to_next();
   };
   const int status = uv_getaddrinfo(loop_.uv(), &attempt_->resolve, done, endpoint_.host.c_str(),
                                     std::to_string(endpoint_.port).c_str(), &hints);
@@ -72,11 +75,19 @@ void Link::resolve() {
   }
 }
 
-void Link::connect_to(const sockaddr* address) {
+// `localhost` may stand for ::1 and 127.0.0.1, with Redis behind one of them.
+void Link::connect_to_next() {
   const auto done = [](uv_connect_t* request, int status) {
     auto attempt = std::unique_ptr<Attempt>(static_cast<Attempt*>(request->data));
-    if (attempt->link != nullptr) attempt->link->connected(status);
+    if (attempt->link == nullptr) return;
+    if (status == 0 || attempt->next == nullptr) return attempt->link->connected(status);
+    attempt.release()->link->connect_to_next();
   };
+  const sockaddr* address = attempt_->next->ai_addr;
+  attempt_->next = attempt_->next->ai_next;
+  Buffer waiting = std::move(stream_->out());
+  stream_.reset(new Stream(loop_.uv(), Stream::Kind::tcp, *this));
+  stream_->out() = std::move(waiting);
   const int status = uv_tcp_connect(&attempt_->connect, reinterpret_cast<uv_tcp_t*>(stream_->handle()), address, done);
   if (status == 0) return;
   delete std::exchange(attempt_, nullptr);
@@ -110,7 +121,9 @@ void Link::on_read(std::size_t bytes) { owner_.link_read({loop_.scratch().data()
 void Link::on_end(bool orderly) { fail(orderly ? "closed by Redis" : "connection lost"); }
 
 void Link::flush_turn() {
-  if (state_ == State::up && !stream_->flush()) fail("connection lost");
+  if (state_ != State::up) return;
+  if (!stream_->flush()) return fail("connection lost");
+  if (stream_->unwritten() == 0) owner_.link_drained();
 }
 
 std::chrono::milliseconds Backoff::next() {

@@ -54,7 +54,7 @@ class Link final : private Stream::Handler, private Flushable {
   void flush_turn() override;
 
   void resolve();
-  void connect_to(const struct sockaddr* address);
+  void connect_to_next();
   void connected(int status);
   void fail(const std::string& reason);
 

@@ -43,7 +43,7 @@ Loop::Loop(Process& process)
     : process_(process),
       mailbox_(Mailbox::open(events_.uv())),
       router_(process.config),
-      policy_redis_(events_, process.config.upstream),
+      policy_redis_(events_, process.config.upstream, metrics_.own_commands),
       operations_(events_, policy_redis_, mailbox_),
       acl_(events_, policy_redis_),
       graveyard_(events_),
@@ -68,9 +68,7 @@ void Loop::run() {
 
 void Loop::end() {
   if (std::exchange(ended_, true)) return;
-  for (Place& place : clients_) {
-    if (place.client) remove(*place.client);
-  }
+  close_clients();
   listeners_.clear();
   events_.cancel(tick_);
   events_.cancel(reconnect_);
@@ -136,7 +134,9 @@ Upstream* Loop::shared() { return shared_ && shared_->usable() ? shared_.get() :
 
 void Loop::connect_shared() {
   default_user_ = DefaultUser::unknown;
-  if (!shared_) shared_ = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this));
+  if (!shared_)
+    shared_ = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this),
+                                         metrics_.upstream_bytes_out);
   shared_->connect();
   shared_->expect({}, kPing, Expect::held, 1, {});
 }
@@ -146,6 +146,7 @@ void Loop::connect_shared() {
 void Loop::greeted(std::string_view reply) {
   default_user_ = reply.starts_with("-NOAUTH") ? DefaultUser::must_authenticate : DefaultUser::ready;
   default_user_seen_ = default_user_;
+  backoff_.reset();  // not before: a Redis that is full accepts and closes
   resume_clients();
 }
 
@@ -158,7 +159,8 @@ std::unique_ptr<Upstream> Loop::take_private(ClientId client) {
     return upstream;
   }
   if (shared() == nullptr) return nullptr;
-  auto upstream = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this));
+  auto upstream = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this),
+                                             metrics_.upstream_bytes_out);
   upstream->bind(client);
   upstream->connect();
   metrics_.upstream_connections.add();
@@ -178,7 +180,6 @@ void Loop::give_back(std::unique_ptr<Upstream> upstream, bool reusable) {
 
 void Loop::on_up(Upstream& upstream) {
   if (&upstream != shared_.get()) return;
-  backoff_.reset();
   metrics_.upstream_connections.add();
   if (!why_down_.empty()) log(Level::info, "connected to Redis at " + to_string(config().upstream.endpoint));
   why_down_.clear();
@@ -247,8 +248,16 @@ void Loop::on_held(ClientId client, std::string_view note, std::string_view repl
     greeted(reply);
   } else if (Client* found = find(client)) {
     found->held_reply(note, reply);
+  } else {
+    on_held_lost(note);
   }
 }
+
+void Loop::on_held_lost(std::string_view note) {
+  if (!note.empty()) clear_guards(decode_keys(note.substr(1)));
+}
+
+void Loop::clear_guards(const std::vector<std::string>& keys) { start(make_guard_clearing(keys, {}), {}, 0); }
 
 void Loop::on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) {
   if (Client* found = find(client)) found->subscription_changed(kind, remaining);
@@ -335,10 +344,17 @@ void Loop::drain(std::chrono::milliseconds timeout) {
   draining_ = true;
   listeners_.clear();
   events_.after(timeout, [this] { end_drain(); });
+  events_.after(timeout / 2, [this] { close_clients(); });  // the other half is for the policies
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     if (clients_[i].client) clients_[i].client->drain();
   }
   drain_step();
+}
+
+void Loop::close_clients() {
+  for (std::size_t i = 0; i < clients_.size(); ++i) {
+    if (clients_[i].client) clients_[i].client->close();
+  }
 }
 
 void Loop::drain_step() {
@@ -363,6 +379,7 @@ void Loop::drain_policies() {
 }
 
 void Loop::end_drain() {
+  if (ended_) return;
   for (const auto& policy : router_.policies()) unflushed_ += policy->unflushed();
   end();
 }

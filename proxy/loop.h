@@ -85,6 +85,8 @@ class Loop final : private UpstreamUser {
   void start_everywhere(const policies::Request& request, ClientId client, std::uint64_t slot);
   // FLUSHALL, FLUSHDB: runs it unless a policy holds unflushed changes.
   void start_flush(std::vector<std::string> args, std::string acl_user, ClientId client, std::uint64_t slot);
+  // Clears leases and negative markers, for nobody to wait for.
+  void clear_guards(const std::vector<std::string>& keys);
   // The reply for a slot, if the client is still there.
   void answer(ClientId client, std::uint64_t slot, policies::Finish finish);
 
@@ -122,6 +124,7 @@ class Loop final : private UpstreamUser {
                     const std::string& reason) override;
   void on_effect(ClientId client, std::string_view note, std::string_view reply) override;
   void on_held(ClientId client, std::string_view note, std::string_view reply) override;
+  void on_held_lost(std::string_view note) override;
   void on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) override;
   void on_lost(ClientId client, bool sent, const std::string& reason) override;
   void on_up(Upstream& upstream) override;
@@ -135,6 +138,7 @@ class Loop final : private UpstreamUser {
   void close_idle_clients();
   void start_due_work();
   void drain(std::chrono::milliseconds timeout);
+  void close_clients();
   void drain_step();
   void drain_policies();
   void end_drain();

@@ -36,7 +36,10 @@ void Mailbox::deliver() {
     const std::lock_guard lock(mutex_);
     tasks.swap(tasks_);
   }
-  for (Task& task : tasks) task();
+  for (Task& task : tasks) {
+    if (async_ == nullptr) return;  // only this thread closes
+    task();
+  }
 }
 
 }  // namespace sluice::proxy

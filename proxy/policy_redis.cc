@@ -1,6 +1,7 @@
 // PolicyRedis: greeting, pipelining and parsing with hiredis' reader.
 #include "proxy/policy_redis.h"
 
+#include <cassert>
 #include <utility>
 
 #include <hiredis/hiredis.h>
@@ -55,8 +56,9 @@ void append(std::string& wire, const RedisCommand& command, bool by_text) {
 
 }  // namespace
 
-PolicyRedis::PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options)
+PolicyRedis::PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, policies::Count& sent)
     : loop_(loop),
+      sent_(sent),
       options_(options),
       link_(loop, options.endpoint, options.connect_timeout, *this),
       reader_(redisReaderCreate(), redisReaderFree) {}
@@ -76,6 +78,7 @@ void PolicyRedis::close() {
 }
 
 void PolicyRedis::call(std::vector<RedisCommand> commands, Done done) {
+  assert(!commands.empty());
   auto call = std::make_unique<Call>();
   call->commands = std::move(commands);
   call->done = std::move(done);
@@ -97,6 +100,7 @@ void PolicyRedis::send(std::unique_ptr<Call> call) {
   call->replies.resize(call->commands.size());
   for (std::size_t i = call->commands.size(); i-- > 0;) call->waiting_for.push_back(i);
   for (const RedisCommand& command : call->commands) append(wire_, command, false);
+  sent_.add(call->commands.size());
   link_.send(wire_);
   pending_.push(std::move(call));
 }
@@ -165,7 +169,8 @@ void PolicyRedis::take(Reply reply) {
   call->done({std::move(call->replies), false, true});
 }
 
-// SCRIPT FLUSH made Redis forget scripts. They did not run; sending their text runs them and loads them again.
+// SCRIPT FLUSH made Redis forget scripts. They did not run; sending their text runs them and loads them again. They
+// then run after the call's other commands: no call may rely on the order of its commands for more than their replies.
 void PolicyRedis::retry_forgotten(std::unique_ptr<Call> call) {
   wire_.clear();
   for (auto i = call->waiting_for.rbegin(); i != call->waiting_for.rend(); ++i) append(wire_, call->commands[*i], true);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "policies/policy.h"
+#include "policies/policy_metrics.h"
 #include "proxy/link.h"
 #include "proxy/ring.h"
 #include "resp/reply.h"
@@ -29,7 +30,8 @@ class PolicyRedis final : private Link::Owner {
   };
   using Done = std::function<void(Outcome)>;
 
-  PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options);
+  // Commands sent are added to `sent`.
+  PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, policies::Count& sent);
   ~PolicyRedis();
 
   void connect();
@@ -40,7 +42,7 @@ class PolicyRedis final : private Link::Owner {
   // Told of every change of up().
   void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
 
-  // `done` is called once, never before call() returns.
+  // At least one command. `done` is called once, never before call() returns.
   void call(std::vector<policies::RedisCommand> commands, Done done);
 
   std::size_t in_flight() const { return pending_.size(); }
@@ -65,6 +67,7 @@ class PolicyRedis final : private Link::Owner {
   void lose(std::unique_ptr<Call> call, bool sent);
 
   EventLoop& loop_;
+  policies::Count& sent_;
   conf::UpstreamOptions options_;
   Link link_;
   Backoff backoff_;

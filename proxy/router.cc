@@ -33,7 +33,8 @@ std::string upper(std::string_view name) {
 
 }  // namespace
 
-Router::Router(const conf::Config& config) : table_(make_table(config.policies)) {
+Router::Router(const conf::Config& config)
+    : db_(std::to_string(config.upstream.db)), table_(make_table(config.policies)) {
   for (const conf::PolicyOptions& options : config.policies) {
     policies_.push_back(policies::make_policy(options));
     auto& row = handling_.emplace_back();
@@ -53,27 +54,48 @@ bool Router::writes(std::uint32_t policy) const {
 }
 
 Route Router::route(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
-  if (!info.arity_fits(command.args.size())) return {};
+  renames_.clear();
+  guarded_.clear();
+  if (!info.arity_fits(command.args.size()) || info.has(resp::flag::pubsub)) return {};
   if (info.first_key == 1 && info.last_key == 1 && !info.has(resp::flag::movable_keys)) {
     if (table_.find(command.args[1]).kind == Match::Kind::none) return {};
-    renames_.clear();
-    guarded_.clear();
     Route route = route_key(info, command, 1, in_multi);
     route.renamed = !renames_.empty();
     if (route.renamed) rewrite(command);
     return route;
   }
-  if (info.first_key == 0 && !info.has(resp::flag::movable_keys)) return route_server_wide(info, in_multi);
+  if (info.first_key == 0 && !info.has(resp::flag::movable_keys)) return route_server_wide(info, command, in_multi);
   return route_several(info, command, in_multi);
 }
 
-Route Router::route_server_wide(const resp::CommandInfo& info, bool in_multi) {
+bool Router::names_policy_db(std::string_view argument) const { return argument == db_; }
+
+// MOVE, COPY ... DB and SWAPDB into the policies' database, and FLUSHALL, which knows none.
+Route Router::route_outside(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
+  renames_.clear();
+  guarded_.clear();
+  if (!info.arity_fits(command.args.size())) return {};
+  if (info.id == CommandId::flushall || info.id == CommandId::swapdb) {
+    return route_server_wide(info, command, in_multi);
+  }
+  const bool moves = info.id == CommandId::move && names_policy_db(command.args[2]);
+  bool copies = false;
+  for (std::size_t i = 3; info.id == CommandId::copy && i + 1 < command.args.size(); ++i) {
+    copies = copies || (upper(command.args[i]) == "DB" && names_policy_db(command.args[i + 1]));
+  }
+  if (!moves && !copies) return {};
+  const Route route = route_key(info, command, moves ? 1 : 2, in_multi);
+  return route.kind == Route::Kind::reject ? route : Route{};
+}
+
+Route Router::route_server_wide(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
   const bool flushes = info.id == CommandId::flushall || info.id == CommandId::flushdb;
   if (flushes && counts_) {
     if (in_multi) return reject(upper(info.name) + " inside MULTI not supported while a counter policy is configured");
     return {Route::Kind::flush};
   }
-  if (info.id == CommandId::swapdb && guards_swaps_) {
+  const bool swaps = info.id == CommandId::swapdb && guards_swaps_;
+  if (swaps && (names_policy_db(command.args[1]) || names_policy_db(command.args[2]))) {
     return reject("SWAPDB not supported: it would change keys that policies write (unmanaged_writes)");
   }
   return {};
@@ -124,8 +146,12 @@ Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, b
     case Handling::guard:
       guarded_.push_back(key_);
       return {Route::Kind::guard, policy};
-    case Handling::reject:
-      return reject(policies_[policy]->rejection(info));
+    case Handling::reject: {
+      Route route = reject(policies_[policy]->rejection(info));
+      route.policy = policy;
+      route.owned = true;
+      return route;
+    }
   }
   return {};
 }
@@ -142,8 +168,6 @@ Route Router::route_in_multi(const resp::CommandInfo& info, std::uint32_t policy
 }
 
 Route Router::route_several(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
-  renames_.clear();
-  guarded_.clear();
   resp::find_keys(info, command, keys_);
   Route all;
   for (const std::uint32_t at : keys_) {

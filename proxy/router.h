@@ -31,6 +31,7 @@ struct Route {
   };
   Kind kind = Kind::forward;
   std::uint32_t policy = 0;
+  bool owned = false;    // reject: `policy` rejects it
   bool renamed = false;  // an alias was resolved: send Router::wire() instead of what the client sent
 };
 
@@ -48,6 +49,8 @@ class Router {
   // What to do with `command`, known as `info`. `in_multi`: Redis will queue it for EXEC.
   // What the calls below return belongs to this command and lives until the next route().
   Route route(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
+  // The same for a connection in another database: only what reaches over into that of the policies.
+  Route route_outside(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
   const std::vector<std::string>& guarded() const { return guarded_; }
   const std::string& rejection() const { return rejection_; }
   const std::string& wire() const { return wire_; }
@@ -76,11 +79,13 @@ class Router {
   Route route_owned(const resp::CommandInfo& info, std::uint32_t policy, bool in_multi);
   Route route_in_multi(const resp::CommandInfo& info, std::uint32_t policy, policies::Handling handling);
   Route route_several(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
-  Route route_server_wide(const resp::CommandInfo& info, bool in_multi);
+  Route route_server_wide(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
+  bool names_policy_db(std::string_view argument) const;
   Route reject(std::string reason);
   void rewrite(const resp::Command& command);
   bool writes(std::uint32_t policy) const;
 
+  const std::string db_;  // where policies act, as text
   std::vector<std::unique_ptr<policies::Policy>> policies_;
   policies::PrefixTable table_;
   std::vector<std::vector<policies::Handling>> handling_;  // [policy][command]

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <future>
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 #include <utility>
 
@@ -14,6 +15,19 @@
 #include "proxy/loop.h"
 
 namespace sluice::proxy {
+namespace {
+
+constexpr std::chrono::milliseconds kProbeTimeout{1000};
+
+// A client that is gone shows as an error of the write.
+void block_sigpipe() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+}  // namespace
 
 Server::Server(conf::Config config) : config_(std::move(config)) {}
 
@@ -35,9 +49,13 @@ std::string Server::start() {
     if (!error.empty()) return error;
   }
   for (std::size_t i = 0; i < loops_.size(); ++i) {
-    threads_.emplace_back([loop = loops_[i].get()] { loop->run(); });
+    threads_.emplace_back([loop = loops_[i].get()] {
+      block_sigpipe();
+      loop->run();
+    });
     pthread_setname_np(threads_.back().native_handle(), ("loop-" + std::to_string(i)).c_str());
   }
+  started_ = true;
   for (const conf::Endpoint& endpoint : config_.proxy.listen) log(Level::info, "listening on " + to_string(endpoint));
   return {};
 }
@@ -89,9 +107,33 @@ void Server::remove_socket_files() const {
   }
 }
 
+// Asks every database at once, so that the answer is of now and takes no longer than the slowest may.
+std::vector<Health::Part> Server::backends_health() {
+  std::vector<std::future<sql::Result>> answers;
+  const auto deadline = std::chrono::steady_clock::now() + kProbeTimeout;
+  for (const auto& pool : pools_) {
+    auto promise = std::make_shared<std::promise<sql::Result>>();
+    answers.push_back(promise->get_future());
+    pool->submit({sql::Ping{}, deadline, [promise](sql::Result result) { promise->set_value(std::move(result)); }});
+  }
+  std::vector<Health::Part> parts;
+  for (std::size_t i = 0; i < pools_.size(); ++i) {
+    Health::Part& part = parts.emplace_back();
+    part.name = pools_[i]->name();
+    if (answers[i].wait_until(deadline) != std::future_status::ready) {
+      part.reason = "no answer in time";
+      continue;
+    }
+    const sql::Result result = answers[i].get();
+    part.ok = result.ok();
+    part.reason = result.error.message;
+  }
+  return parts;
+}
+
 Health Server::health() {
   Health health;
-  health.started = true;
+  health.started = started_;
   health.draining = draining_;
   health.redis.ok = true;
   for (const auto& loop : loops_) {
@@ -99,7 +141,7 @@ Health Server::health() {
     health.redis.ok = false;
     health.redis.reason = loop->redis_error();
   }
-  for (const auto& pool : pools_) health.backends.push_back({pool->name(), pool->healthy(), pool->last_error()});
+  health.backends = backends_health();
   return health;
 }
 

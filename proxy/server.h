@@ -37,6 +37,7 @@ class Server final : private AdminSource {
 
  private:
   Health health() override;
+  std::vector<Health::Part> backends_health();
   Snapshot snapshot() override;
 
   void make_pools();
@@ -49,6 +50,7 @@ class Server final : private AdminSource {
   std::vector<std::unique_ptr<Loop>> loops_;
   std::vector<std::thread> threads_;
   std::unique_ptr<AdminServer> admin_;
+  std::atomic<bool> started_{false};
   std::atomic<bool> draining_{false};
 };
 

@@ -13,9 +13,6 @@ namespace {
 using resp::CommandId;
 using Where = Session::Plan::Where;
 
-// Plan::db of an EXEC, which makes a queued SELECT true.
-constexpr int kExecuted = -2;
-
 bool is_word(std::string_view argument, std::string_view lower_case) {
   return std::equal(argument.begin(), argument.end(), lower_case.begin(), lower_case.end(),
                     [](unsigned char a, unsigned char b) { return std::tolower(a) == b; });
@@ -69,9 +66,15 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
     case CommandId::unsubscribe:
     case CommandId::punsubscribe:
     case CommandId::sunsubscribe: {
+      if (!fits) return {};
+      if (multi_) return own(PinReason::subscribe, Effect::sticky);  // EXEC will subscribe
       // A bare UNSUBSCRIBE is confirmed once per subscription: only when nothing is under way is their number known.
-      if (!fits || multi_) return {};
       return {Where::own, PinReason::subscribe, Effect::subscribe, true, confirmations(info, command)};
+    }
+    case CommandId::exec: {  // with too many words it is refused, and ends the transaction all the same
+      if (!multi_) return {};
+      const bool selects = fits && queued_db_ >= 0;
+      return {Where::any, {}, selects ? Effect::exec_select : Effect::end_multi, selects, 1};
     }
     default:
       break;
@@ -80,8 +83,6 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
   switch (info.id) {
     case CommandId::multi:
       return multi_ ? Plan{} : own(PinReason::multi, Effect::multi);
-    case CommandId::exec:
-      return {Where::any, {}, multi_ ? Effect::end_multi : Effect::none, false, 1, kExecuted};
     case CommandId::discard:
       return {Where::any, {}, multi_ ? Effect::end_multi : Effect::none, false, 1};
     case CommandId::watch:
@@ -155,8 +156,10 @@ void Session::began(const Plan& plan) {
       break;
     case Effect::end_multi:
       multi_ = watch_ = false;
-      if (plan.db == kExecuted && queued_db_ >= 0) db_ = queued_db_;
       queued_db_ = -1;
+      break;
+    case Effect::exec_select:  // queued_db_ counts until the reply is here
+      multi_ = watch_ = false;
       break;
     case Effect::queue_select:
       queued_db_ = plan.db;
@@ -187,6 +190,9 @@ void Session::began(const Plan& plan) {
       sticky_ = true;
       return;
     case Effect::select:
+      if (plan.replies == 0) db_ = plan.db;  // nobody will tell whether it succeeded
+      sticky_ = true;
+      break;
     case Effect::auth:
     case Effect::hello:
     case Effect::raw:
@@ -201,6 +207,11 @@ void Session::began(const Plan& plan) {
 }
 
 void Session::select_done(int db) { db_ = db; }
+
+void Session::exec_select_done(bool executed) {
+  if (executed) db_ = queued_db_;
+  queued_db_ = -1;
+}
 
 void Session::auth_done(std::string user) { user_ = std::move(user); }
 

@@ -24,6 +24,7 @@ enum class Effect : std::uint8_t {
   subscribe,
   select,
   queue_select,
+  exec_select,
   auth,
   hello,
   reset,
@@ -64,7 +65,9 @@ class Session {
 
   void began(const Plan& plan);
   void block_done() { --blocking_; }
-  void select_done(int db);  // it succeeded
+  // These succeeded.
+  void select_done(int db);
+  void exec_select_done(bool executed);
   void auth_done(std::string user);
   void hello_done(const resp::Command& command);
   // A subscription was confirmed, and so many of its family remain.
@@ -81,8 +84,12 @@ class Session {
   int db() const { return db_; }
   const std::string& user() const { return user_; }  // empty: as the connection began
   resp::Version version() const { return version_; }
-  // True when a command now gets no policy: the connection is not in the database policies act in.
-  bool outside(int policy_db) const { return db_ >= 0 && db_ != policy_db; }
+  // True when a command now gets no policy: the connection is not in the database policies act in, or will not be when
+  // the command is executed.
+  bool outside(int policy_db) const {
+    const int db = queued_db_ >= 0 ? queued_db_ : db_;
+    return db >= 0 && db != policy_db;
+  }
 
  private:
   enum class ReplyMode : std::uint8_t { on, off, skip };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/guards.h"
 #include "proxy/loop.h"
 #include "proxy/sluice_command.h"
 
@@ -60,7 +61,7 @@ class Dispatch {
         return answer(command->argument.empty() ? sluice_policies(policies())
                                                 : sluice_policy(policies(), command->argument, caller_.version));
       case SluiceCommand::Verb::explain:
-        return answer(sluice_explain(loop_.router().explain(command->argument), caller_.version));
+        return explain(command->argument);
       case SluiceCommand::Verb::sync:
       case SluiceCommand::Verb::invalidate:
         return run_on_target(*command);
@@ -81,6 +82,12 @@ class Dispatch {
 
   void answer(std::string reply) { loop_.answer(client_, slot_, {std::move(reply)}); }
 
+  void explain(const std::string& key) {
+    std::string reply = sluice_explain(loop_.router().explain(key), caller_.version);
+    if (caller_.acl_user.empty()) return answer(std::move(reply));
+    loop_.start(make_right_to_read(caller_.acl_user, key, std::move(reply)), client_, slot_);
+  }
+
   policies::Request request(const SluiceCommand& command) const {
     policies::Request request;
     request.verb = verb_of(command.verb);
@@ -100,7 +107,9 @@ class Dispatch {
 
   void run_on_target(const SluiceCommand& command) {
     policies::Request about = request(command);
-    switch (target_of(command.argument, policies())) {
+    Target target = target_of(command.argument, policies());
+    if (target == Target::policy && command.verb == SluiceCommand::Verb::invalidate) target = Target::key;
+    switch (target) {
       case Target::policy: {
         about.key.clear();
         const auto named = std::find_if(policies().begin(), policies().end(),

@@ -53,12 +53,13 @@ void Stream::stop_reading() {
   reading_ = false;
 }
 
+bool Stream::writing() const { return !handle_->writing.empty(); }
 std::size_t Stream::unwritten() const { return out_.size() + handle_->writing.size(); }
 
 bool Stream::flush() {
   if (out_.empty() || !handle_->writing.empty()) return true;
   const std::string_view bytes = out_.view();
-  const uv_buf_t buffer = uv_buf_init(const_cast<char*>(bytes.data()), static_cast<unsigned>(bytes.size()));
+  const uv_buf_t buffer{const_cast<char*>(bytes.data()), bytes.size()};
   const int written = uv_try_write(&handle_->stream, &buffer, 1);
   if (written < 0 && written != UV_EAGAIN) return false;
   if (written > 0) out_.consume(static_cast<std::size_t>(written));
@@ -66,7 +67,7 @@ bool Stream::flush() {
   handle_->writing.swap(out_);
   handle_->write.data = handle_;
   const std::string_view rest = handle_->writing.view();
-  const uv_buf_t later = uv_buf_init(const_cast<char*>(rest.data()), static_cast<unsigned>(rest.size()));
+  const uv_buf_t later{const_cast<char*>(rest.data()), rest.size()};
   return uv_write(&handle_->write, &handle_->stream, &later, 1, handle_written) == 0;
 }
 

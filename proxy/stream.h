@@ -42,6 +42,8 @@ class Stream {
 
   // Bytes to be written by the next flush().
   Buffer& out() { return out_; }
+  // flush() has left bytes to the loop, and does nothing until they are written.
+  bool writing() const;
   // Bytes not yet taken by the kernel.
   std::size_t unwritten() const;
   // Writes what it can at once and leaves the rest to the loop. False when the socket has failed.

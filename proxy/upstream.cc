@@ -19,11 +19,11 @@ bool finds_nothing(std::string_view reply) {
          reply.starts_with("%0\r") || reply.starts_with("*-1\r");
 }
 
-// The text of the first element of an array or push of bulk strings.
+// The text of the first element of an array or push, if that is a bulk string.
 std::string_view first_element(std::string_view reply) {
-  const auto bulk = reply.find("\r\n$");
-  if (bulk == std::string_view::npos) return {};
-  const auto text = reply.find("\r\n", bulk + 3);
+  const auto header = reply.find("\r\n");
+  if (header == std::string_view::npos || !reply.substr(header + 2).starts_with('$')) return {};
+  const auto text = reply.find("\r\n", header + 2);
   if (text == std::string_view::npos) return {};
   const auto end = reply.find("\r\n", text + 2);
   return end == std::string_view::npos ? std::string_view{} : reply.substr(text + 2, end - text - 2);
@@ -52,8 +52,21 @@ std::string_view after_elements(std::string_view reply, std::uint32_t elements) 
 
 }  // namespace
 
-Upstream::Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user)
-    : link_(loop, options.endpoint, options.connect_timeout, *this), user_(user), db_(options.db) {}
+Upstream::Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user, policies::Count& sent)
+    : link_(loop, options.endpoint, options.connect_timeout, *this), user_(user), sent_(sent), db_(options.db) {}
+
+void Upstream::close() {
+  link_.close();
+  std::string note;
+  while (!pending_.empty()) {
+    if (pop(note).expect == Expect::held) user_.on_held_lost(note);
+  }
+}
+
+void Upstream::send(std::string_view bytes) {
+  sent_.add(bytes.size());
+  link_.send(bytes);
+}
 
 void Upstream::connect() {
   was_up_ = false;
@@ -66,7 +79,7 @@ void Upstream::connect() {
 }
 
 void Upstream::forward(ClientId client, std::string_view wire, std::uint32_t replies) {
-  link_.send(wire);
+  send(wire);
   if (!pending_.empty()) {
     Pending& last = pending_.back();
     if (last.expect == Expect::reply && last.client == client) {
@@ -79,7 +92,7 @@ void Upstream::forward(ClientId client, std::string_view wire, std::uint32_t rep
 
 void Upstream::expect(ClientId client, std::string_view wire, Expect expect, std::uint32_t replies,
                       std::string_view note) {
-  link_.send(wire);
+  send(wire);
   notes_.append(note);
   pending_.push({client, replies, static_cast<std::uint32_t>(note.size()), expect, 0});
 }
@@ -133,7 +146,7 @@ void Upstream::link_read(std::string_view bytes) {
 
 Upstream::Mode Upstream::mode_of(std::string_view bytes) {
   if (bytes[0] == '>') return inspecting_ ? Mode::capturing : Mode::unasked;
-  if (inspecting_ && bytes[0] == '*') return Mode::capturing;
+  if (inspecting_ && !pushes_ && bytes[0] == '*') return Mode::capturing;
   if (pending_.empty()) return bound_.generation != 0 ? Mode::unasked : Mode::surprise;
   switch (pending_.front().expect) {
     case Expect::reply:
@@ -267,7 +280,7 @@ void Upstream::finish_guarded(std::string_view reply) {
 
 // True when the reply was a message or a confirmation and is dealt with.
 bool Upstream::finish_subscription(std::string_view reply) {
-  if (reply[0] != '>' && reply[0] != '*') return false;
+  if (reply[0] != (pushes_ ? '>' : '*')) return false;
   const std::string_view kind = first_element(reply);
   if (is_message(kind)) {
     user_.on_bytes(bound_, reply);
@@ -285,12 +298,14 @@ void Upstream::link_down(const std::string& reason) {
   framer_ = {};
   mode_ = Mode::between;
   held_.clear();
+  refusal_.clear();
   std::string note;
   while (!pending_.empty()) {
     const Pending lost = pop(note);
     if (lost.expect == Expect::read) {
       user_.on_read_lost(lost.client, lost.policy, note, was_up_, reason);
     } else {
+      if (lost.expect == Expect::held) user_.on_held_lost(note);
       user_.on_lost(lost.client, was_up_, reason);
     }
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "policies/policy_metrics.h"
 #include "proxy/link.h"
 #include "proxy/ring.h"
 #include "resp/reply_framer.h"
@@ -45,6 +46,8 @@ class UpstreamUser {
   // Before the reply is passed on: `note` is the command.
   virtual void on_effect(ClientId client, std::string_view note, std::string_view reply) = 0;
   virtual void on_held(ClientId client, std::string_view note, std::string_view reply) = 0;
+  // The reply to an Expect::held will not come; the command may have run.
+  virtual void on_held_lost(std::string_view note) = 0;
   // A subscription was confirmed, `remaining` are left.
   virtual void on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) = 0;
   // The connection is gone and this client had commands outstanding; `sent` is false when none of it reached Redis.
@@ -60,10 +63,12 @@ class UpstreamUser {
 // Loop thread only. Commands sent while it connects wait in its output.
 class Upstream final : private Link::Owner {
  public:
-  Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user);
+  // Bytes sent are added to `sent`.
+  Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user, policies::Count& sent);
 
   void connect();
-  void close() { link_.close(); }
+  // Forgets what is outstanding, except that on_held_lost() is told.
+  void close();
   bool usable() const { return link_.state() != Link::State::closed; }
   bool up() const { return link_.state() == Link::State::up; }
   std::size_t outstanding() const { return pending_.size(); }
@@ -80,11 +85,15 @@ class Upstream final : private Link::Owner {
   // The connection belongs to one client: what arrives unasked (messages, pushes) is for it.
   void bind(ClientId client) { bound_ = client; }
   // Look into arrays and pushes for messages and confirmations; needed from the first SUBSCRIBE on.
-  void inspect() { inspecting_ = true; }
+  // `pushes`: the connection speaks RESP3, where these are pushes and arrays are not.
+  void inspect(bool pushes) {
+    inspecting_ = true;
+    pushes_ = pushes;
+  }
   bool inspecting() const { return inspecting_; }
   // From here on every byte is passed to the bound client as it comes, and nothing is matched any more.
   void relay() { relaying_ = true; }
-  void send_raw(std::string_view bytes) { link_.send(bytes); }
+  void send_raw(std::string_view bytes) { send(bytes); }
 
   // More is queued than should be: callers hold their clients' input until on_uncongested().
   bool congested();
@@ -123,8 +132,11 @@ class Upstream final : private Link::Owner {
   Pending pop();
   Pending pop(std::string& note);
 
+  void send(std::string_view bytes);
+
   Link link_;
   UpstreamUser& user_;
+  policies::Count& sent_;
   resp::ReplyFramer framer_;
   Ring<Pending> pending_;
   Buffer notes_;  // of the pending entries, in order
@@ -133,6 +145,7 @@ class Upstream final : private Link::Owner {
   int db_;
   Mode mode_ = Mode::between;
   bool inspecting_ = false;
+  bool pushes_ = false;
   bool relaying_ = false;
   bool congested_ = false;
   bool was_up_ = false;

@@ -58,7 +58,8 @@ class AclTest : public ::testing::Test {
   Peer peer_;
   std::map<std::string, std::string> users_;
   int looked_up_ = 0;
-  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint())};
+  policies::Count sent_;
+  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), sent_};
   Acl acl_{loop_, redis_};
 };
 

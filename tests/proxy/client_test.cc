@@ -232,6 +232,12 @@ TEST_F(ClientTest, AnUnknownCommandGetsRedisOwnError) {
   expect_replies("-ERR unknown command\r\n+GET\r\n");
 }
 
+TEST_F(ClientTest, ACommandOfAModuleThatSucceedsIsPassedOn) {
+  start();
+  send("JSON.SET k $ 1\r\nGET a\r\n");
+  expect_replies("+JSON.SET\r\n+GET\r\n");
+}
+
 TEST_F(ClientTest, ResetIsAnsweredByTheProxy) {
   start();
   send("SELECT 1\r\nRESET\r\nGET a\r\n");

@@ -74,7 +74,8 @@ class OperationsTest : public ::testing::Test {
   EventLoop loop_;
   Peer peer_;
   std::shared_ptr<Mailbox> mailbox_ = Mailbox::open(loop_.uv());
-  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint())};
+  policies::Count sent_;
+  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), sent_};
   Operations operations_{loop_, redis_, mailbox_};
   std::vector<std::string> finished_;
 };

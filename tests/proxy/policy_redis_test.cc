@@ -29,7 +29,7 @@ std::string welcome(const Words& command) {
 class PolicyRedisTest : public ::testing::Test {
  protected:
   void start(conf::UpstreamOptions options) {
-    redis_.emplace(loop_, options);
+    redis_.emplace(loop_, options, sent_);
     redis_->connect();
   }
   void start() { start(upstream_at(peer_.endpoint())); }
@@ -59,6 +59,7 @@ class PolicyRedisTest : public ::testing::Test {
   EventLoop loop_;
   Peer peer_;
   std::vector<Outcome> outcomes_;
+  policies::Count sent_;
   std::optional<PolicyRedis> redis_;
 };
 
@@ -169,7 +170,7 @@ TEST_F(PolicyRedisTest, KeepsEarlyCallsUntilItIsUp) {
 }
 
 TEST_F(PolicyRedisTest, ACallWhileClosedIsLostAndWasNotSent) {
-  redis_.emplace(loop_, upstream_at(peer_.endpoint()));
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), sent_);
   call({{nullptr, {"X"}}});
   EXPECT_TRUE(outcomes_.empty());  // never before call() returns
   const Outcome got = outcome();
@@ -217,7 +218,7 @@ TEST_F(PolicyRedisTest, StaysDownAndSaysWhyWhenItsCredentialsAreRefused) {
 TEST_F(PolicyRedisTest, ComesBackByItselfAndTellsOfEveryChange) {
   std::vector<bool> changes;
   peer_.answer_with(welcome);
-  redis_.emplace(loop_, upstream_at(peer_.endpoint()));
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), sent_);
   redis_->on_change([&] { changes.push_back(redis_->up()); });
   redis_->connect();
   ASSERT_TRUE(until([&] { return redis_->up(); }));

@@ -300,6 +300,14 @@ TEST_F(ReadOnly, WithoutCountersFlushingIsForwarded) {
   EXPECT_EQ(kind({"SWAPDB", "0", "1"}), Kind::forward);
 }
 
+TEST_F(RouterTest, FlushingHasItsOwnArgumentsAfterAnAlias) {
+  route({"HGETALL", "__{users:5}"});
+  EXPECT_EQ(kind({"FLUSHALL", "ASYNC"}), Kind::flush);
+  EXPECT_THAT(args(), ElementsAre("FLUSHALL", "ASYNC"));
+}
+
+TEST_F(RouterTest, AShardChannelIsNoKey) { EXPECT_FALSE(route({"SPUBLISH", "__{users:5}", "hi"}).renamed); }
+
 // --- Owners ----------------------------------------------------------------------------------------------------------
 
 TEST_F(RouterTest, TellsTheOwnerOfAKeyAndOfAnAlias) {

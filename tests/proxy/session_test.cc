@@ -262,6 +262,7 @@ TEST(Session, ASelectInsideMultiCountsFromExecOn) {
   send(session, {"SELECT", "4"});
   EXPECT_EQ(session.db(), -1);
   send(session, {"EXEC"});
+  session.exec_select_done(true);
   EXPECT_EQ(session.db(), 4);
   EXPECT_FALSE(session.shareable());
 }
@@ -273,6 +274,30 @@ TEST(Session, ADiscardedSelectNeverCounts) {
   send(session, {"DISCARD"});
   EXPECT_EQ(session.db(), -1);
   EXPECT_FALSE(session.outside(0));
+}
+
+// Redis 7.0 allows SUBSCRIBE inside MULTI.
+TEST(Session, ASubscribeInsideMultiKeepsTheConnectionAfterExec) {
+  Session session;
+  send(session, {"MULTI"});
+  send(session, {"SUBSCRIBE", "c"});
+  send(session, {"EXEC"});
+  EXPECT_FALSE(session.shareable());
+}
+
+TEST(Session, ASilencedSelectCounts) {
+  Session session;
+  send(session, {"CLIENT", "REPLY", "SKIP"});
+  send(session, {"SELECT", "1"});
+  EXPECT_TRUE(session.outside(0));
+}
+
+// Redis discards the transaction of an EXEC with too many arguments.
+TEST(Session, AnExecWithTooManyWordsEndsTheTransaction) {
+  Session session;
+  send(session, {"MULTI"});
+  send(session, {"EXEC", "x"});
+  EXPECT_FALSE(session.in_multi());
 }
 
 // --- Blocking ----------------------------------------------------------------------------------------------------

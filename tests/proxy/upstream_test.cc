@@ -39,6 +39,7 @@ class Recorder final : public UpstreamUser {
   void on_held(ClientId client, std::string_view text, std::string_view reply) override {
     note("held", client, std::string(text) + " -> " + std::string(reply));
   }
+  void on_held_lost(std::string_view text) override { note("held lost", {}, std::string(text)); }
   void on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) override {
     note("subscription", client, std::string(kind) + " " + std::to_string(remaining));
   }
@@ -91,7 +92,8 @@ class UpstreamTest : public ::testing::Test {
   EventLoop loop_;
   Peer peer_;
   Recorder seen_;
-  Upstream upstream_{loop_, upstream_at(peer_.endpoint()), seen_};
+  policies::Count sent_;
+  Upstream upstream_{loop_, upstream_at(peer_.endpoint()), seen_, sent_};
 };
 
 // --- Forwarding --------------------------------------------------------------------------------------------------
@@ -150,7 +152,7 @@ TEST_F(UpstreamTest, PassesOnAReplyBeforeItIsComplete) {
 TEST_F(UpstreamTest, SelectsTheConfiguredDatabaseBeforeAnythingElse) {
   auto options = upstream_at(peer_.endpoint());
   options.db = 5;
-  Upstream other(loop_, options, seen_);
+  Upstream other(loop_, options, seen_, sent_);
   other.connect();
   other.forward(kOne, "A\r\n", 1);
   answer("+OK\r\n+a\r\n");
@@ -267,6 +269,18 @@ TEST_F(GuardedTest, ARefusalDoesNotReachTheNextCommand) {
   EXPECT_EQ(seen_.bytes[1], "-NOPERM x\r\n:1\r\n");
 }
 
+TEST_F(GuardedTest, ARefusalIsForgottenWithTheConnectionItCameOn) {
+  connect();
+  send_guarded();
+  answer("+OK\r\n+QUEUED\r\n-NOPERM old\r\n");
+  peer_.hang_up();
+  ASSERT_TRUE(goes_down());
+  connect();
+  send_guarded();
+  answer("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:0\r\n:1\r\n");
+  EXPECT_EQ(seen_.bytes[1], ":1\r\n");
+}
+
 TEST_F(GuardedTest, PassesOnTheErrorOfExecItself) {
   connect();
   send_guarded();
@@ -328,7 +342,7 @@ class Subscribed : public UpstreamTest, public ::testing::WithParamInterface<cha
 TEST_P(Subscribed, ConfirmationsAreCountedAndMessagesAnswerNothing) {
   connect();
   upstream_.bind(kOne);
-  upstream_.inspect();
+  upstream_.inspect(GetParam() == '>');
   upstream_.expect(kOne, "SUBSCRIBE a b\r\n", Expect::confirm, 2, {});
   const std::string first = array("3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
   const std::string message = array("3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n");
@@ -346,7 +360,7 @@ INSTANTIATE_TEST_SUITE_P(Upstream, Subscribed, ::testing::Values('*', '>'));
 TEST_F(UpstreamTest, ARefusedSubscribeIsOneReply) {
   connect();
   upstream_.bind(kOne);
-  upstream_.inspect();
+  upstream_.inspect(false);
   upstream_.expect(kOne, "SUBSCRIBE a b\r\n", Expect::confirm, 2, {});
   upstream_.forward(kOne, "PING\r\n", 1);
   answer("-NOPERM no\r\n+PONG\r\n");
@@ -358,10 +372,30 @@ TEST_F(UpstreamTest, ARefusedSubscribeIsOneReply) {
 TEST_F(UpstreamTest, AnArrayThatIsNoMessageAnswersACommandOfASubscriber) {
   connect();
   upstream_.bind(kOne);
-  upstream_.inspect();
+  upstream_.inspect(false);
   upstream_.forward(kOne, "PING\r\n", 1);
   answer("*2\r\n$4\r\npong\r\n$0\r\n\r\n", 1);
   EXPECT_EQ(seen_.bytes[1], "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+  EXPECT_EQ(seen_.replies[1], 1U);
+}
+
+// RESP3: messages are pushes; an array answers the command, whatever its elements are.
+TEST_F(UpstreamTest, AnArrayThatLooksLikeAMessageAnswersItsCommandInResp3) {
+  connect();
+  upstream_.bind(kOne);
+  upstream_.inspect(true);
+  upstream_.forward(kOne, "LRANGE l 0 -1\r\n", 1);
+  answer("*2\r\n$7\r\nmessage\r\n$1\r\nx\r\n");
+  EXPECT_EQ(seen_.replies[1], 1U);
+  EXPECT_EQ(upstream_.outstanding(), 0U);
+}
+
+TEST_F(UpstreamTest, OnlyTheFirstElementMakesAMessage) {
+  connect();
+  upstream_.bind(kOne);
+  upstream_.inspect(false);
+  upstream_.forward(kOne, "EXEC\r\n", 1);
+  answer("*2\r\n:1\r\n$7\r\nmessage\r\n");
   EXPECT_EQ(seen_.replies[1], 1U);
 }
 
@@ -441,7 +475,7 @@ TEST_F(UpstreamTest, GivesUpWhenACapturedReplyIsMalformed) {
   upstream_.expect(kOne, "B\r\n", Expect::held, 1, "n");
   answer("*1\r\n$x\r\n", 1);
   EXPECT_TRUE(seen_.down);
-  EXPECT_THAT(seen_.events, ElementsAre("lost 1"));
+  EXPECT_THAT(seen_.events, ElementsAre("held lost: n", "lost 1"));
 }
 
 // The user may close the connection during any call.
@@ -460,13 +494,14 @@ TEST_F(UpstreamTest, StopsReadingWhenItIsClosedInTheMiddle) {
     void on_read_lost(ClientId, std::uint32_t, std::string_view, bool, const std::string&) override {}
     void on_effect(ClientId, std::string_view, std::string_view) override {}
     void on_held(ClientId, std::string_view, std::string_view) override {}
+    void on_held_lost(std::string_view) override {}
     void on_subscription(ClientId, std::string_view, std::int64_t) override {}
     void on_lost(ClientId, bool, const std::string&) override {}
     void on_up(Upstream&) override {}
     void on_down(Upstream&, const std::string&) override {}
     void on_uncongested(Upstream&) override {}
   } closer;
-  Upstream other(loop_, upstream_at(peer_.endpoint()), closer);
+  Upstream other(loop_, upstream_at(peer_.endpoint()), closer, sent_);
   closer.upstream = &other;
   other.connect();
   other.forward(kOne, "A\r\n", 1);
