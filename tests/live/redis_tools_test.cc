@@ -62,7 +62,8 @@ TEST(RedisBenchmark, GetRunsWithItsKeysFilled) {
 TEST(RedisBenchmark, IncrRunsWithItsKeysAsCounters) {
   Rig rig(kCountersSchema, kCountersPolicy);
   benchmark(rig.sluice, "incr");
-  rig.sluice.run({"SLUICE", "SYNC", "counter"});
+  const std::string synced = rig.sluice.run({"SLUICE", "SYNC", "counter"});
+  EXPECT_TRUE(synced.starts_with("(integer) ")) << synced;
   EXPECT_EQ(rig.db.query("SELECT SUM(Value) FROM Counters"), "100000");
 }
 
