@@ -20,7 +20,13 @@ void LoadGate::close(const std::string& key, Turn& turn) {
   turn.woken.insert(turn.woken.end(), closed.mapped().begin(), closed.mapped().end());
 }
 
+void FlushLedger::pass_begins() {
+  passing_ = touched_ || dirty_ != 0;
+  touched_ = false;
+}
+
 void FlushLedger::pass_ends(std::uint64_t dirty) {
+  passing_ = false;
   looked_ = true;
   dirty_ = dirty;
   if (dirty == 0) refused_.clear();
@@ -33,6 +39,7 @@ Milliseconds FlushLedger::doubled(Milliseconds pause) const {
 }
 
 void FlushLedger::failed(const std::string& error) {
+  passing_ = false;
   touched_ = true;
   pause_ = doubled(pause_);
   error_ = error;

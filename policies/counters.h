@@ -28,10 +28,10 @@ class FlushLedger {
  public:
   explicit FlushLedger(const conf::PolicyOptions& options) : options_(options) {}
 
-  void touched() { touched_ = true; }       // a counter was changed here
-  void pass_begins() { touched_ = false; }  // from here on the changes belong to the next pass
-  void pass_ends(std::uint64_t dirty);      // it went through; `dirty` are left or new
-  std::uint64_t unflushed() const { return touched_ && dirty_ == 0 ? 1 : dirty_; }
+  void touched() { touched_ = true; }   // a counter was changed here
+  void pass_begins();                   // from here on the changes belong to the next pass
+  void pass_ends(std::uint64_t dirty);  // it went through; `dirty` are left or new
+  std::uint64_t unflushed() const { return (touched_ || passing_) && dirty_ == 0 ? 1 : dirty_; }
   // Flushing again would help: not everything that is left was refused.
   bool worth_flushing() const { return !looked_ || touched_ || (dirty_ > 0 && dirty_ > refused_.size()); }
 
@@ -57,6 +57,7 @@ class FlushLedger {
   const conf::PolicyOptions& options_;
   bool looked_ = false;
   bool touched_ = false;
+  bool passing_ = false;  // a pass is under way that has something to flush
   std::uint64_t dirty_ = 0;
   Milliseconds pause_{0};
   std::string error_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <utility>
@@ -25,9 +26,13 @@ constexpr std::size_t kReadAheadBytes = 64UL << 10;
 // Room made in the input when part of a command is there already.
 constexpr std::size_t kReadBytes = 16UL << 10;
 constexpr std::size_t kReadBytesMax = 1UL << 20;
+// How often a client that is leaving looks whether its last commands are written.
+constexpr std::chrono::milliseconds kUnwrittenPoll{1};
 // Commands of one client that policies work on at a time.
 constexpr std::size_t kSlotsMax = 1024;
 
+constexpr std::string_view kOpaque =
+    "ERR sluice: AUTH or HELLO inside MULTI hides the connection's user from the policies; RESET ends that";
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 // Redis refuses it, inside MULTI too, where that makes EXEC fail: as after any command that could not be queued.
@@ -183,6 +188,10 @@ std::size_t Client::take_next(std::string_view input) {
     }
     case resp::CommandParser::Status::skip:
       flush_run();
+      if (session_.skips_reply()) {  // an empty command uses up CLIENT REPLY SKIP
+        own_->forward(id_, input.substr(0, parser_.skipped()), 0);
+        session_.began({});
+      }
       return parser_.skipped();
     case resp::CommandParser::Status::error:
       bad_input_ = true;
@@ -218,19 +227,20 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   if (info == nullptr || !Session::is_plain(*info) || session_.replies_suppressed()) {
     plan = session_.plan(info, command);
     if (plan.where == Where::quit) return take_quit();
-    if (plan.where == Where::reset) return take_reset();
+    if (plan.where == Where::reset) return take_reset(command.wire);
+    if (plan.where == Where::no) return take_rejected("ERR sluice: CLIENT REPLY inside MULTI not supported");
     if (plan.where == Where::own && !own_ && !pin(plan.reason)) return finishing_;
   }
   if (info == nullptr || loop_.router().empty()) return forward(command.wire, plan);
   const auto standing = policies_apply();
   if (standing == Standing::unknown) return loop_.shared() == nullptr ? refuse_without_upstream() : false;
-  if (session_.in_multi() && (info->id == CommandId::auth || info->id == CommandId::hello)) {
-    return take_rejected("ERR sluice: " + std::string(info->name) + " inside MULTI not supported with policies");
-  }
   const bool outside = standing == Standing::outside;
   const Route route = outside ? loop_.router().route_outside(*info, command, session_.in_multi())
                               : loop_.router().route(*info, command, session_.in_multi());
-  if (route.kind != Route::Kind::forward || route.renamed) return take_routed(*info, command, plan, route);
+  if (route.kind != Route::Kind::forward || route.renamed) {
+    if (session_.opaque()) return take_rejected(kOpaque);
+    return take_routed(*info, command, plan, route);
+  }
   if (plan.effect == Effect::end_multi && !multi_guarded_.empty()) return take_exec(*info, command, plan);
   return forward(command.wire, plan);
 }
@@ -259,38 +269,37 @@ bool Client::take_quit() {
   return true;
 }
 
-// What RESET undoes is undone by leaving the connection behind.
-bool Client::take_reset() {
+// Without a connection of the client's own there is nothing to reset. With one, Redis does it, after what it was sent.
+bool Client::take_reset(std::string_view wire) {
   flush_run();
   if (!quiet()) return false;
-  if (own_) loop_.give_back(std::move(own_), false);
-  session_ = Session{};
-  multi_guarded_.clear();
-  reply_now("+RESET\r\n");
+  if (!own_) {
+    reply_now("+RESET\r\n");
+    return true;
+  }
+  if (session_.skips_reply()) {  // RESET ends CLIENT REPLY OFF before its reply, but not SKIP
+    own_->forward(id_, wire, 0);
+    session_ = Session{};
+    session_.began({Where::own, PinReason::client, Effect::sticky});
+    return true;
+  }
+  ++outstanding_;
+  barrier_ = true;
+  own_->expect(id_, wire, Expect::effect, 1, effect_note(Effect::reset, wire));
   return true;
 }
 
 // MONITOR and its like: replies are not matched any more, so nothing that needs one can be done.
 bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& command) {
-  if (info != nullptr && info->id == CommandId::quit) {
-    reply_now("+OK\r\n");
-    finish();
-    return true;
-  }
-  if (info != nullptr && info->id == CommandId::reset) {
-    relaying_ = false;
-    outstanding_ = 0;
-    return take_reset();
-  }
+  if (own_->congested()) return false;
   if (info != nullptr && !loop_.router().empty() && policies_apply() != Standing::outside) {
     const Route route = loop_.router().route(*info, command, false);
     if (route.kind != Route::Kind::forward) {
-      reply_now(error_line("ERR sluice: not supported after MONITOR on a policy key"));
+      reply_now(error_line("ERR sluice: not supported on a policy key after MONITOR or a SUBSCRIBE inside MULTI"));
       finish();
       return true;
     }
   }
-  if (own_->congested()) return false;
   own_->send_raw(command.wire);
   return true;
 }
@@ -324,7 +333,7 @@ bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::
   if (plan.reason == PinReason::subscribe && plan.where == Where::own) {
     up.inspect(session_.version() == resp::Version::resp3);
   }
-  const bool relays = plan.effect == Effect::monitor || plan.effect == Effect::raw;
+  const bool relays = plan.effect == Effect::relay || plan.effect == Effect::raw;
   if (relays && !quiet()) return false;
   if (plan.reason == PinReason::wait && plan.where == Where::own && !session_.in_multi() && plan.replies != 0) {
     up.expect({}, kFence, Expect::dropped, 1, {});
@@ -650,6 +659,10 @@ void Client::effect_seen(std::string_view note, std::string_view reply) {
 
 void Client::apply_effect(Effect effect, std::string_view wire, bool ok) {
   if (effect == Effect::block) return session_.block_done();
+  if (effect == Effect::reset) {
+    session_ = Session{};
+    multi_guarded_.clear();
+  }
   if (effect == Effect::exec_select) return session_.exec_select_done(ok);
   if (!ok || !shows_in_reply(effect)) return;
   resp::CommandParser parser;
@@ -703,6 +716,7 @@ void Client::upstream_lost(bool sent, const std::string& reason) {
 
 void Client::own_upstream_down() {
   if (closed_) return;
+  if (own_) loop_.metrics().unpin(pin_reason_);
   if (own_) loop_.give_back(std::move(own_), false);
   outstanding_ = 0;
   finish();
@@ -723,11 +737,18 @@ void Client::flush_turn() {
   if (closed_) return;
   if (!stream_.writing()) loop_.metrics().client_bytes_out.add(stream_.out().size());
   if (!stream_.flush()) return close();
-  if (finishing_ && quiet() && stream_.unwritten() == 0) close();
+  close_if_finished();
 }
 
-void Client::on_drained() {
-  if (finishing_ && quiet()) close();
+void Client::on_drained() { close_if_finished(); }
+
+// Commands that get no reply (CLIENT REPLY OFF) must still reach Redis.
+void Client::close_if_finished() {
+  if (!finishing_ || !quiet() || stream_.unwritten() != 0) return;
+  if (!own_ || own_->unwritten() == 0) return close();
+  loop_.events().after(kUnwrittenPoll, [&loop = loop_, id = id_] {
+    if (Client* client = loop.find(id)) client->close_if_finished();
+  });
 }
 
 void Client::drain() {

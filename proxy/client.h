@@ -94,7 +94,7 @@ class Client final : private Stream::Handler, private Flushable {
   bool take(const resp::CommandInfo* info, const resp::Command& command);
   bool take_relayed(const resp::CommandInfo* info, const resp::Command& command);
   bool take_quit();
-  bool take_reset();
+  bool take_reset(std::string_view wire);
   bool take_sluice(const resp::Command& command);
   bool take_routed(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan,
                    const Route& route);
@@ -129,6 +129,7 @@ class Client final : private Stream::Handler, private Flushable {
   void check_output_limit();
   void protocol_error();
   void finish();
+  void close_if_finished();
   void continue_reading();
 
   Loop& loop_;

@@ -49,11 +49,20 @@ bool Session::is_plain(const resp::CommandInfo& info) {
 
 Session::Plan Session::plan(const resp::CommandInfo* info, const resp::Command& command) const {
   Plan plan = info == nullptr ? own(PinReason::unknown, Effect::sticky) : plan_known(*info, command);
-  if (reply_mode_ != ReplyMode::on && plan.effect != Effect::reply_on && plan.where != Where::quit) plan.replies = 0;
+  // Confirmations of subscriptions are sent all the same (pubsub.c: CLIENT_PUSHING).
+  const bool shown = plan.effect == Effect::reply_on || plan.effect == Effect::subscribe || plan.where == Where::quit;
+  if (reply_mode_ != ReplyMode::on && !shown) plan.replies = 0;
   return plan;
 }
 
+// Redis refuses everything else while a RESP2 connection has subscriptions.
+bool Session::refused_while_subscribed(const resp::CommandInfo& info) const {
+  return subscribed() && version_ == resp::Version::resp2 && !info.has(resp::flag::pubsub) &&
+         info.id != CommandId::quit && info.id != CommandId::reset;
+}
+
 Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Command& command) const {
+  if (refused_while_subscribed(info)) return {};
   const bool fits = info.arity_fits(command.args.size());
   switch (info.id) {
     case CommandId::quit:
@@ -67,12 +76,13 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
     case CommandId::punsubscribe:
     case CommandId::sunsubscribe: {
       if (!fits) return {};
-      if (multi_) return own(PinReason::subscribe, Effect::sticky);  // EXEC will subscribe
+      if (multi_) return own(PinReason::subscribe, Effect::queue_subscribe);
       // A bare UNSUBSCRIBE is confirmed once per subscription: only when nothing is under way is their number known.
       return {Where::own, PinReason::subscribe, Effect::subscribe, true, confirmations(info, command)};
     }
     case CommandId::exec: {  // with too many words it is refused, and ends the transaction all the same
       if (!multi_) return {};
+      if (subscribes_) return own(PinReason::subscribe, Effect::relay, true);
       const bool selects = fits && queued_db_ >= 0;
       return {Where::any, {}, selects ? Effect::exec_select : Effect::end_multi, selects, 1};
     }
@@ -95,13 +105,13 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
       return plan;
     }
     case CommandId::auth:
-      return own(PinReason::auth, multi_ ? Effect::sticky : Effect::auth, !multi_);
+      return own(PinReason::auth, multi_ ? Effect::queue_identity : Effect::auth, !multi_);
     case CommandId::hello:
-      return own(PinReason::hello, multi_ ? Effect::sticky : Effect::hello, !multi_);
+      return own(PinReason::hello, multi_ ? Effect::queue_identity : Effect::hello, !multi_);
     case CommandId::client:
       return plan_client(command);
     case CommandId::monitor:
-      return own(PinReason::monitor, Effect::monitor, true);
+      return own(PinReason::monitor, Effect::relay, true);
     case CommandId::sync:
     case CommandId::psync:
     case CommandId::replconf:
@@ -126,6 +136,8 @@ Session::Plan Session::plan_client(const resp::Command& command) const {
   if (is_word(what, "pause") || is_word(what, "unpause") || is_word(what, "help")) return {};
   if (is_word(what, "tracking")) return own(PinReason::tracking, Effect::sticky);
   if (!is_word(what, "reply") || command.args.size() != 3) return own(PinReason::client, Effect::sticky);
+  // Executed by EXEC it would cut off a part of EXEC's own reply.
+  if (multi_) return {Where::no, PinReason::client, Effect::none, false, 1};
   Plan plan = own(PinReason::client, Effect::sticky);
   if (is_word(command.args[2], "on")) {
     plan.effect = Effect::reply_on;
@@ -155,7 +167,7 @@ void Session::began(const Plan& plan) {
       multi_ = true;
       break;
     case Effect::end_multi:
-      multi_ = watch_ = false;
+      multi_ = watch_ = subscribes_ = false;
       queued_db_ = -1;
       break;
     case Effect::exec_select:  // queued_db_ counts until the reply is here
@@ -174,8 +186,15 @@ void Session::began(const Plan& plan) {
     case Effect::block:
       if (plan.replies != 0) ++blocking_;
       break;
-    case Effect::monitor:
-      monitor_ = sticky_ = true;
+    case Effect::queue_subscribe:
+      subscribes_ = sticky_ = true;
+      break;
+    case Effect::queue_identity:
+      opaque_ = sticky_ = true;
+      break;
+    case Effect::relay:
+      relayed_ = sticky_ = true;
+      multi_ = false;
       break;
     case Effect::reply_on:
       reply_mode_ = ReplyMode::on;
@@ -238,7 +257,7 @@ void Session::subscribe_done(std::string_view kind, std::int64_t remaining) {
 std::int64_t Session::subscriptions() const { return subscribed_[0] + subscribed_[1] + subscribed_[2]; }
 
 bool Session::shareable() const {
-  return !multi_ && !watch_ && !sticky_ && !monitor_ && blocking_ == 0 && subscriptions() == 0;
+  return !multi_ && !watch_ && !sticky_ && !relayed_ && blocking_ == 0 && subscriptions() == 0;
 }
 
 }  // namespace sluice::proxy

@@ -22,13 +22,15 @@ enum class Effect : std::uint8_t {
   unwatch,
   block,
   subscribe,
+  queue_subscribe,
   select,
   queue_select,
   exec_select,
   auth,
+  queue_identity,
   hello,
   reset,
-  monitor,
+  relay,  // replies can be matched no more
   raw,
   sticky,
   reply_on,
@@ -48,6 +50,7 @@ class Session {
       any,    // may share an upstream connection
       own,    // needs a connection of the client's own, for `reason`
       quit,   // ends the client
+      no,     // cannot be followed: refused
       reset,  // RESET
     };
     Where where = Where::any;
@@ -79,7 +82,8 @@ class Session {
   bool watching() const { return watch_; }
   bool blocked() const { return blocking_ != 0; }
   bool subscribed() const { return subscriptions() != 0; }
-  bool monitoring() const { return monitor_; }
+  bool opaque() const { return opaque_; }
+  bool skips_reply() const { return reply_mode_ == ReplyMode::skip; }
   bool replies_suppressed() const { return reply_mode_ != ReplyMode::on; }
   int db() const { return db_; }
   const std::string& user() const { return user_; }  // empty: as the connection began
@@ -94,6 +98,7 @@ class Session {
  private:
   enum class ReplyMode : std::uint8_t { on, off, skip };
 
+  bool refused_while_subscribed(const resp::CommandInfo& info) const;
   Plan plan_client(const resp::Command& command) const;
   Plan plan_known(const resp::CommandInfo& info, const resp::Command& command) const;
   std::int64_t subscriptions() const;
@@ -102,7 +107,9 @@ class Session {
   bool multi_ = false;
   bool watch_ = false;
   bool sticky_ = false;
-  bool monitor_ = false;
+  bool relayed_ = false;
+  bool subscribes_ = false;  // EXEC will
+  bool opaque_ = false;      // AUTH or HELLO ran inside MULTI: user and version are not known
   ReplyMode reply_mode_ = ReplyMode::on;
   resp::Version version_ = resp::Version::resp2;
   std::uint32_t blocking_ = 0;

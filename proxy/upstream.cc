@@ -280,7 +280,7 @@ void Upstream::finish_guarded(std::string_view reply) {
 
 // True when the reply was a message or a confirmation and is dealt with.
 bool Upstream::finish_subscription(std::string_view reply) {
-  if (reply[0] != (pushes_ ? '>' : '*')) return false;
+  if (reply[0] != '>' && (reply[0] != '*' || pushes_)) return false;
   const std::string_view kind = first_element(reply);
   if (is_message(kind)) {
     user_.on_bytes(bound_, reply);

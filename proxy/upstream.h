@@ -72,6 +72,7 @@ class Upstream final : private Link::Owner {
   bool usable() const { return link_.state() != Link::State::closed; }
   bool up() const { return link_.state() == Link::State::up; }
   std::size_t outstanding() const { return pending_.size(); }
+  std::size_t unwritten() const { return link_.unwritten(); }
 
   // Sends `replies` commands of one client, framed and complete, whose replies are passed on as they come.
   void forward(ClientId client, std::string_view wire, std::uint32_t replies);

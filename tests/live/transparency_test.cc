@@ -531,12 +531,15 @@ class Generator {
         return {"EVAL", "return redis.call('GET',KEYS[1])", "1", key()};
       case 28:
       case 29:
+        in_multi_ = true;
         return {"MULTI"};
       case 30:
       case 31:
       case 32:
+        in_multi_ = false;
         return {"EXEC"};
       case 33:
+        in_multi_ = false;
         return {"DISCARD"};
       case 34:
         return {"WATCH", key()};
@@ -553,10 +556,12 @@ class Generator {
       case 40:
         return {"HELLO", roll(2) == 0 ? "2" : "3"};
       case 41:
-        return {"CLIENT", "REPLY", roll(3) == 0 ? "OFF" : roll(2) == 0 ? "SKIP" : "ON"};
+        // Inside MULTI sluice refuses them: EXEC would cut its own reply off in the middle.
+        return in_multi_ ? Args{"PING"} : Args{"CLIENT", "REPLY", roll(3) == 0 ? "OFF" : roll(2) == 0 ? "SKIP" : "ON"};
       case 42:
-        return {"CLIENT", "REPLY", "ON"};
+        return in_multi_ ? Args{"PING"} : Args{"CLIENT", "REPLY", "ON"};
       case 43:
+        in_multi_ = false;
         return {"RESET"};
       case 44:
         return {"NOSUCH" + number(), word()};
@@ -566,6 +571,7 @@ class Generator {
   }
 
   std::mt19937 random_;
+  bool in_multi_ = false;
 };
 
 // SLUICE_SEED repeats a run.

@@ -497,8 +497,12 @@ class Connection {
     return answer;
   }
 
+  bool subscribed() const { return !channels_.empty() || !patterns_.empty() || !shards_.empty(); }
+
+  // In RESP2 nothing else is allowed while there are subscriptions.
   Answer run(const Words& words) {
     const std::string& name = words[0];
+    if (protocol_ == "2" && subscribed() && name.find("SUBSCRIBE") == std::string::npos) return {false, 1, {}};
     if (multi_ && name != "EXEC" && name != "DISCARD" && name != "MULTI" && name != "WATCH") {
       if (name == "FOO") aborted_ = true;
       queue_.push_back(words);
