@@ -31,8 +31,6 @@ constexpr std::chrono::milliseconds kUnwrittenPoll{1};
 // Commands of one client that policies work on at a time.
 constexpr std::size_t kSlotsMax = 1024;
 
-constexpr std::string_view kOpaque =
-    "ERR sluice: AUTH or HELLO inside MULTI hides the connection's user from the policies; RESET ends that";
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 // Redis refuses it, inside MULTI too, where that makes EXEC fail: as after any command that could not be queued.
@@ -238,7 +236,6 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   const Route route = outside ? loop_.router().route_outside(*info, command, session_.in_multi())
                               : loop_.router().route(*info, command, session_.in_multi());
   if (route.kind != Route::Kind::forward || route.renamed) {
-    if (session_.opaque()) return take_rejected(kOpaque);
     return take_routed(*info, command, plan, route);
   }
   if (plan.effect == Effect::end_multi && !multi_guarded_.empty()) return take_exec(*info, command, plan);
@@ -295,7 +292,8 @@ bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& co
   if (info != nullptr && !loop_.router().empty() && policies_apply() != Standing::outside) {
     const Route route = loop_.router().route(*info, command, false);
     if (route.kind != Route::Kind::forward) {
-      reply_now(error_line("ERR sluice: not supported on a policy key after MONITOR or a SUBSCRIBE inside MULTI"));
+      reply_now(error_line(
+          "ERR sluice: not supported on a policy key after MONITOR, or SUBSCRIBE, AUTH or HELLO inside MULTI"));
       finish();
       return true;
     }

@@ -76,13 +76,13 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
     case CommandId::punsubscribe:
     case CommandId::sunsubscribe: {
       if (!fits) return {};
-      if (multi_) return own(PinReason::subscribe, Effect::queue_subscribe);
+      if (multi_) return own(PinReason::subscribe, Effect::queue_hidden);
       // A bare UNSUBSCRIBE is confirmed once per subscription: only when nothing is under way is their number known.
       return {Where::own, PinReason::subscribe, Effect::subscribe, true, confirmations(info, command)};
     }
     case CommandId::exec: {  // with too many words it is refused, and ends the transaction all the same
       if (!multi_) return {};
-      if (subscribes_) return own(PinReason::subscribe, Effect::relay, true);
+      if (hides_) return own(PinReason::subscribe, Effect::relay, true);
       const bool selects = fits && queued_db_ >= 0;
       return {Where::any, {}, selects ? Effect::exec_select : Effect::end_multi, selects, 1};
     }
@@ -105,9 +105,9 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
       return plan;
     }
     case CommandId::auth:
-      return own(PinReason::auth, multi_ ? Effect::queue_identity : Effect::auth, !multi_);
+      return own(PinReason::auth, multi_ ? Effect::queue_hidden : Effect::auth, !multi_);
     case CommandId::hello:
-      return own(PinReason::hello, multi_ ? Effect::queue_identity : Effect::hello, !multi_);
+      return own(PinReason::hello, multi_ ? Effect::queue_hidden : Effect::hello, !multi_);
     case CommandId::client:
       return plan_client(command);
     case CommandId::monitor:
@@ -167,7 +167,7 @@ void Session::began(const Plan& plan) {
       multi_ = true;
       break;
     case Effect::end_multi:
-      multi_ = watch_ = subscribes_ = false;
+      multi_ = watch_ = hides_ = false;
       queued_db_ = -1;
       break;
     case Effect::exec_select:  // queued_db_ counts until the reply is here
@@ -186,11 +186,8 @@ void Session::began(const Plan& plan) {
     case Effect::block:
       if (plan.replies != 0) ++blocking_;
       break;
-    case Effect::queue_subscribe:
-      subscribes_ = sticky_ = true;
-      break;
-    case Effect::queue_identity:
-      opaque_ = sticky_ = true;
+    case Effect::queue_hidden:
+      hides_ = sticky_ = true;
       break;
     case Effect::relay:
       relayed_ = sticky_ = true;

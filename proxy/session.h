@@ -22,12 +22,11 @@ enum class Effect : std::uint8_t {
   unwatch,
   block,
   subscribe,
-  queue_subscribe,
+  queue_hidden,
   select,
   queue_select,
   exec_select,
   auth,
-  queue_identity,
   hello,
   reset,
   relay,  // replies can be matched no more
@@ -82,7 +81,6 @@ class Session {
   bool watching() const { return watch_; }
   bool blocked() const { return blocking_ != 0; }
   bool subscribed() const { return subscriptions() != 0; }
-  bool opaque() const { return opaque_; }
   bool skips_reply() const { return reply_mode_ == ReplyMode::skip; }
   bool replies_suppressed() const { return reply_mode_ != ReplyMode::on; }
   int db() const { return db_; }
@@ -108,8 +106,7 @@ class Session {
   bool watch_ = false;
   bool sticky_ = false;
   bool relayed_ = false;
-  bool subscribes_ = false;  // EXEC will
-  bool opaque_ = false;      // AUTH or HELLO ran inside MULTI: user and version are not known
+  bool hides_ = false;  // EXEC will subscribe, authenticate or switch the protocol, inside its own reply
   ReplyMode reply_mode_ = ReplyMode::on;
   resp::Version version_ = resp::Version::resp2;
   std::uint32_t blocking_ = 0;
