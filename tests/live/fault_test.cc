@@ -112,10 +112,11 @@ struct Writer {
             acknowledged = n;
           }
           ++n;
-          ASSERT_TRUE(fine || (plain + row + count).find("-LOADING sluice: ") != std::string::npos ||
-                      (plain + row + count).find("-TRYAGAIN sluice: ") != std::string::npos ||
-                      (plain + row + count).find("-SQLUNKNOWN") != std::string::npos)
-              << plain << row << count;
+          const std::string answers = plain + row + count;
+          ASSERT_TRUE(fine || answers.find("-LOADING sluice: ") != std::string::npos ||
+                      answers.find("-TRYAGAIN sluice: ") != std::string::npos ||
+                      answers.find("-SQLUNKNOWN") != std::string::npos)
+              << answers;
         }
       } catch (const std::exception&) {
         // Closed, as Redis itself would when it dies: connect again.
