@@ -18,7 +18,6 @@ struct Entry {
 
 // Whoever builds one of these deletes its line.
 constexpr std::array kEntries{
-    Entry{"proxy", "connections", Refuse::equal, "session"},
     Entry{"upstream", "url", Refuse::prefix, "rediss://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+cluster://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+sentinel://"},
@@ -36,6 +35,8 @@ constexpr std::array kEntries{
     Entry{"policy", "on_delete", Refuse::equal, "row"},
     Entry{"policy", "ttl_column", Refuse::always, ""},
     Entry{"policy", "unmanaged_writes", Refuse::equal, "invalidate"},
+    Entry{"policy", "coalesce", Refuse::equal, "false"},
+    Entry{"policy", "durability_check", Refuse::equal, "enforce"},
     Entry{"policy", "queue_max_entries", Refuse::always, ""},
     Entry{"policy", "queue_max_bytes", Refuse::always, ""},
     Entry{"policy", "on_full", Refuse::always, ""},

@@ -80,6 +80,7 @@ std::string Mapping::add_fields(const sql::Table& table) {
   for (const sql::Column& column : table.columns) {
     Field field{field_of(column), column, false, wanted.empty() || has(wanted, column.name)};
     field.is_key = std::find(key_.begin(), key_.end(), column) != key_.end();
+    field.in_primary_key = !table.unique_keys.empty() && has(table.unique_keys.front(), column.name);
     if (!field.shown && !field.is_key) continue;
     if (field.is_key && options_->value != ValueMode::json && !one) field.shown = false;
     if (!names.insert(field.name).second) return "two columns for the field '" + field.name + "'";
@@ -195,7 +196,7 @@ Checked<Change> Mapping::replace_object(std::string_view redis_key, std::string_
     change.values.push_back({field->column.name, std::move(*bound)});
   }
   for (const Field& field : fields_) {
-    if (field.is_key || field.column.generated || sent.contains(field.column.name)) continue;
+    if (field.is_key || field.in_primary_key || field.column.generated || sent.contains(field.column.name)) continue;
     change.reset.push_back(field.column.name);
   }
   change.copy.text = dropped ? known + "}" : std::string(value);

@@ -56,7 +56,8 @@ class Mapping {
     std::string name;
     sql::Column column;
     bool is_key = false;
-    bool shown = false;  // part of the value
+    bool shown = false;           // part of the value
+    bool in_primary_key = false;  // never reset: it identifies the row, whatever the policy's own key is
   };
 
   explicit Mapping(const conf::PolicyOptions& options) : options_(&options) {}

@@ -40,7 +40,7 @@ bool has_every_right(const Reply& user) {
 void Acl::start() { refresh(); }
 
 std::string Acl::must_ask(const std::string& user) {
-  const std::string name = user.empty() ? "default" : user;
+  std::string name = user.empty() ? "default" : user;
   const auto known = unrestricted_.find(name);
   if (known != unrestricted_.end()) return known->second ? std::string() : name;
   if (unrestricted_.size() < kUsersMax) unrestricted_.emplace(name, false);
@@ -74,6 +74,8 @@ void Acl::learn(const std::string& user, const Reply& reply) {
   } else {
     unrestricted_[user] = no_acls || has_every_right(reply);
   }
+  const Reply* flags = value_of(reply, "flags");
+  if (user == "default" && flags != nullptr) default_seen_(lists(flags, "on") && lists(flags, "nopass"));
 }
 
 }  // namespace sluice::proxy

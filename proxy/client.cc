@@ -31,6 +31,7 @@ constexpr std::chrono::milliseconds kUnwrittenPoll{1};
 // Commands of one client that policies work on at a time.
 constexpr std::size_t kSlotsMax = 1024;
 
+constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 // Redis refuses it, inside MULTI too, where that makes EXEC fail: as after any command that could not be queued.
@@ -63,7 +64,7 @@ bool is_cross_protocol(std::string_view name) { return is_word(name, "POST") || 
 // Whether the reply tells what the command has changed.
 bool shows_in_reply(Effect effect) {
   return effect == Effect::select || effect == Effect::auth || effect == Effect::hello || effect == Effect::block ||
-         effect == Effect::exec_select;
+         effect == Effect::exec_select || effect == Effect::end_multi || effect == Effect::unwatch;
 }
 
 // The note of Expect::effect: the effect, then the command.
@@ -71,10 +72,9 @@ std::string effect_note(Effect effect, std::string_view wire) {
   return std::string(1, static_cast<char>(effect)).append(wire);
 }
 
-// The note of Expect::held: whether the command may have blocked, then the keys whose leases must be cleared.
-std::string held_note(bool blocking, const std::vector<std::string>& keys) {
-  std::string note(1, blocking ? 'b' : '-');
-  return note + encode_keys(keys);
+// The note of Expect::held: the effect, then the keys whose leases must be cleared.
+std::string held_note(Effect effect, const std::vector<std::string>& keys) {
+  return std::string(1, static_cast<char>(effect)) + encode_keys(keys);
 }
 
 }  // namespace
@@ -186,7 +186,9 @@ std::size_t Client::take_next(std::string_view input) {
     }
     case resp::CommandParser::Status::skip:
       flush_run();
-      if (session_.skips_reply()) {  // an empty command uses up CLIENT REPLY SKIP
+      if (relaying_) {
+        own_->send_raw(input.substr(0, parser_.skipped()));
+      } else if (session_.skips_reply()) {  // an empty command uses up CLIENT REPLY SKIP
         own_->forward(id_, input.substr(0, parser_.skipped()), 0);
         session_.began({});
       }
@@ -236,13 +238,16 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   const Route route = outside ? loop_.router().route_outside(*info, command, session_.in_multi())
                               : loop_.router().route(*info, command, session_.in_multi());
   if (route.kind != Route::Kind::forward || route.renamed) {
+    // Not left to Redis, which may let anybody in from a moment ago on: the policy must not be passed by.
+    if (standing == Standing::stranger) return take_rejected("NOAUTH Authentication required.");
     return take_routed(*info, command, plan, route);
   }
-  if (plan.effect == Effect::end_multi && !multi_guarded_.empty()) return take_exec(*info, command, plan);
+  const bool ends = info->id == CommandId::exec || info->id == CommandId::discard;
+  if (ends && !multi_guarded_.empty()) return take_exec(*info, command, plan);
   return forward(command.wire, plan);
 }
 
-// Whether policies look at this client's commands. Without being let in by Redis it must get Redis' own refusal.
+// How policies look at this client's commands.
 Client::Standing Client::policies_apply() const {
   if (session_.outside(loop_.config().upstream.db)) return Standing::outside;
   if (session_.subscribed() && session_.version() == resp::Version::resp2) return Standing::outside;
@@ -253,7 +258,7 @@ Client::Standing Client::policies_apply() const {
     case DefaultUser::ready:
       return Standing::inside;
     case DefaultUser::must_authenticate:
-      return Standing::outside;
+      return Standing::stranger;
   }
   return Standing::unknown;
 }
@@ -446,7 +451,7 @@ bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& 
   flush_run();
   const std::size_t row = row_of(loop_.router().key());
   const bool write = info.has(resp::flag::write);
-  if (outstanding_ != 0 || row_is_busy(row, write) || (slots_ && slots_->size() >= kSlotsMax)) return false;
+  if (outstanding_ != 0 || row_is_busy(row, info) || (slots_ && slots_->size() >= kSlotsMax)) return false;
   policies::Request request;
   request.verb = policies::Verb::command;
   request.command = &info;
@@ -454,7 +459,7 @@ bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& 
   request.key = loop_.router().key();
   request.version = session_.version();
   request.acl_user = loop_.user_to_check(session_.user());
-  const std::uint64_t slot = open_slot(row, write);
+  const std::uint64_t slot = open_slot(row, &info, write);
   loop_.metrics().commands_policy.add();
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
   return true;
@@ -497,7 +502,7 @@ bool Client::forward_held(Upstream& up, std::string_view wire, const Session::Pl
     return true;
   }
   ++outstanding_;
-  up.expect(id_, wire, Expect::held, 1, held_note(plan.effect == Effect::block, keys));
+  up.expect(id_, wire, Expect::held, 1, held_note(plan.effect, keys));
   return true;
 }
 
@@ -512,7 +517,7 @@ bool Client::take_exec(const resp::CommandInfo& info, const resp::Command& comma
 bool Client::take_flush(const resp::Command& command) {
   flush_run();
   if (outstanding_ != 0 || slots_) return false;
-  const std::uint64_t slot = open_slot(0, true);
+  const std::uint64_t slot = open_slot(0, nullptr, true);
   loop_.start_flush(loop_.router().args(command), loop_.user_to_check(session_.user()), id_, slot);
   return true;
 }
@@ -537,7 +542,7 @@ bool Client::take_rejected(std::string_view reason) {
 
 bool Client::take_sluice(const resp::Command& command) {
   flush_run();
-  if (outstanding_ != 0 || (slots_ && slots_->size() >= kSlotsMax)) return false;
+  if (outstanding_ != 0 || slots_) return false;  // it may look at, or change, what is under way
   if (session_.user().empty() && loop_.default_user() == DefaultUser::unknown) {
     return loop_.shared() == nullptr ? refuse_without_upstream() : false;
   }
@@ -548,27 +553,34 @@ bool Client::take_sluice(const resp::Command& command) {
   loop_.metrics().commands_local.add();
   const std::string user = session_.user().empty() ? "default" : session_.user();
   const SluiceCaller caller{session_.version(), user, loop_.user_to_check(session_.user())};
-  run_sluice_command(loop_, command, caller, id_, open_slot(0, false));
+  run_sluice_command(loop_, command, caller, id_, open_slot(0, nullptr, true));
   return true;
 }
 
 // --- Slots -------------------------------------------------------------------------------------------------------
 
-std::uint64_t Client::open_slot(std::size_t row, bool write) {
+// A reply that CLIENT REPLY says is not wanted. SKIP is known to Redis too, and must not reach the next command there.
+void Client::swallow_reply() {
+  if (session_.skips_reply() && own_) own_->forward(id_, kPing, 0);
+  session_.began({});
+}
+
+std::uint64_t Client::open_slot(std::size_t row, const resp::CommandInfo* info, bool write) {
   if (!slots_) slots_ = std::make_unique<Slots>();
   Slot& slot = slots_->emplace_back();
   slot.row = row;
+  slot.command = info;
   slot.write = write;
   slot.muted = session_.replies_suppressed();
-  if (slot.muted) session_.began({});
+  if (slot.muted) swallow_reply();
   if (write) ++open_writes_;
   return first_slot_ + slots_->size() - 1;
 }
 
-// Two commands on one row keep their order when either of them is a read; the order of writes is the policy's care.
-bool Client::row_is_busy(std::size_t row, bool write) const {
+// Commands on one row keep their order. Writes of one kind may overlap: a policy keeps their order itself.
+bool Client::row_is_busy(std::size_t row, const resp::CommandInfo& info) const {
   return slots_ && std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) {
-           return !slot.done && slot.row == row && !(slot.write && write);
+           return !slot.done && slot.row == row && !(slot.write && slot.command == &info);
          });
 }
 
@@ -616,7 +628,7 @@ void Client::begin_miss(std::uint32_t policy, std::string_view wire, bool redis_
   request.version = session_.version();
   request.redis_down = redis_down;
   if (redis_down) request.acl_user = loop_.user_to_check(session_.user());
-  const std::uint64_t slot = open_slot(row_of(request.key), false);
+  const std::uint64_t slot = open_slot(row_of(request.key), nullptr, false);
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
 }
 
@@ -633,7 +645,7 @@ void Client::reply_bytes(std::string_view bytes) {
 }
 
 void Client::reply_now(std::string_view reply) {
-  if (session_.replies_suppressed()) return session_.began({});
+  if (session_.replies_suppressed()) return swallow_reply();
   reply_bytes(reply);
 }
 
@@ -652,7 +664,11 @@ void Client::read_missed(std::uint32_t policy, std::string_view wire) {
 }
 
 void Client::effect_seen(std::string_view note, std::string_view reply) {
-  apply_effect(static_cast<Effect>(note[0]), note.substr(1), !reply.starts_with('-') && !reply.starts_with("*-1"));
+  const bool refused = reply.starts_with('-') && !reply.starts_with("-EXECABORT");
+  const auto effect = static_cast<Effect>(note[0]);
+  const bool ends = effect == Effect::end_multi || effect == Effect::exec_select || effect == Effect::unwatch;
+  if (ends && refused && own_) session_.end_refused();
+  apply_effect(effect, note.substr(1), !reply.starts_with('-') && !reply.starts_with("*-1"));
 }
 
 void Client::apply_effect(Effect effect, std::string_view wire, bool ok) {
@@ -686,9 +702,9 @@ void Client::select_configured_db() {
 
 // The keys' leases are cleared before the client learns that its write was done.
 void Client::held_reply(std::string_view note, std::string_view reply) {
-  if (note[0] == 'b') session_.block_done();
+  effect_seen(note, reply);
   --outstanding_;
-  const std::uint64_t slot = open_slot(0, false);
+  const std::uint64_t slot = open_slot(0, nullptr, false);
   loop_.start(make_guard_clearing(decode_keys(note.substr(1)), std::string(reply)), id_, slot);
 }
 

@@ -36,7 +36,7 @@ struct Route;
 class Client final : private Stream::Handler, private Flushable {
  public:
   Client(Loop& loop, ClientId id, Stream::Kind kind);
-  ~Client();
+  ~Client() override;
 
   ClientId id() const { return id_; }
   Stream& stream() { return stream_; }
@@ -72,6 +72,7 @@ class Client final : private Stream::Handler, private Flushable {
  private:
   struct Slot {
     std::size_t row = 0;  // hash of the key
+    const resp::CommandInfo* command = nullptr;
     bool write = false;
     bool muted = false;  // CLIENT REPLY OFF: the reply is not wanted
     bool done = false;
@@ -80,7 +81,8 @@ class Client final : private Stream::Handler, private Flushable {
     Buffer after;
   };
   using Slots = std::deque<Slot>;
-  enum class Standing : std::uint8_t { outside, inside, unknown };
+  // Of the connection to the policies: in another database, under them, not let in by Redis, or not known yet.
+  enum class Standing : std::uint8_t { outside, inside, stranger, unknown };
 
   uv_buf_t on_read_buffer() override;
   void on_read(std::size_t bytes) override;
@@ -119,8 +121,9 @@ class Client final : private Stream::Handler, private Flushable {
   bool quiet() const { return outstanding_ == 0 && run_replies_ == 0 && !slots_; }
   Standing policies_apply() const;
   void reply_now(std::string_view reply);
-  std::uint64_t open_slot(std::size_t row, bool write);
-  bool row_is_busy(std::size_t row, bool write) const;
+  void swallow_reply();
+  std::uint64_t open_slot(std::size_t row, const resp::CommandInfo* info, bool write);
+  bool row_is_busy(std::size_t row, const resp::CommandInfo& info) const;
   void begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down);
   void settle();
   void apply_effect(Effect effect, std::string_view wire, bool ok);

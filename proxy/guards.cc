@@ -41,12 +41,8 @@ class FlushGuard final : public policies::Operation {
       : dirty_sets_(std::move(dirty_sets)), args_(std::move(args)), acl_user_(std::move(acl_user)) {}
 
   Step start(Turn&) override {
-    CallRedis call;
-    call.commands.push_back({nullptr, {"EXISTS"}});
-    auto& exists = call.commands.back().args;
-    exists.insert(exists.end(), dirty_sets_.begin(), dirty_sets_.end());
-    if (acl_user_.empty()) return call;
-    call.commands.push_back({nullptr, {"ACL", "DRYRUN", acl_user_}});
+    if (acl_user_.empty()) return flush();
+    CallRedis call{{{nullptr, {"ACL", "DRYRUN", acl_user_}}}};
     auto& dry_run = call.commands.back().args;
     dry_run.insert(dry_run.end(), args_.begin(), args_.end());
     return call;
@@ -56,20 +52,11 @@ class FlushGuard final : public policies::Operation {
     const auto* replies = std::get_if<RedisReplies>(&event);
     if (replies == nullptr && flushing_) return Finish{{}, true};  // it may have run: as Redis would, no reply
     if (replies == nullptr) return refuse("LOADING sluice: upstream unavailable: connection lost");
-    if (flushing_) return answer(replies->replies[0]);
-    if (replies->replies.size() > 1) {
-      const resp::Reply& verdict = replies->replies[1];
-      if (verdict.is_error()) return refuse(verdict.text);
-      if (verdict.text != "OK") return refuse("NOPERM " + verdict.text);
-    }
-    if (replies->replies[0].is_error()) return refuse(replies->replies[0].text);
-    if (replies->replies[0].integer != 0) {
-      return refuse("ERR sluice: " + args_[0] +
-                    " refused: policies hold changes that SQL does not have yet; "
-                    "run SLUICE SYNC for them first");
-    }
-    flushing_ = true;
-    return CallRedis{{{nullptr, args_}}};
+    const resp::Reply& reply = replies->replies[0];
+    if (flushing_) return answer(reply);
+    if (reply.is_error()) return refuse(reply.text);
+    if (reply.text != "OK") return refuse("NOPERM " + reply.text);
+    return flush();
   }
 
  private:
@@ -79,7 +66,25 @@ class FlushGuard final : public policies::Operation {
     return finish;
   }
 
-  static Step answer(const resp::Reply& reply) {
+  // Looks and flushes in one step: an increment may come at any moment.
+  Step flush() {
+    static const policies::Script script = policies::make_script(
+        "flush_guard",
+        "if redis.call('EXISTS', unpack(KEYS)) ~= 0 then return redis.error_reply('DIRTY') end return "
+        "redis.pcall(unpack(ARGV))");
+    flushing_ = true;
+    CallRedis call{{{&script, {std::to_string(dirty_sets_.size())}}}};
+    auto& args = call.commands.back().args;
+    args.insert(args.end(), dirty_sets_.begin(), dirty_sets_.end());
+    args.insert(args.end(), args_.begin(), args_.end());
+    return call;
+  }
+
+  Step answer(const resp::Reply& reply) {
+    if (reply.is_error() && reply.text.starts_with("DIRTY")) {
+      return refuse("ERR sluice: " + args_[0] +
+                    " refused: policies hold changes that SQL does not have yet; run SLUICE SYNC for them first");
+    }
     if (reply.is_error()) return refuse(reply.text);
     Finish finish;
     resp::append_status(finish.reply, reply.text);

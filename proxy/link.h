@@ -28,7 +28,7 @@ class Link final : private Stream::Handler, private Flushable {
   enum class State { closed, connecting, up };
 
   Link(EventLoop& loop, conf::Endpoint endpoint, std::chrono::milliseconds connect_timeout, Owner& owner);
-  ~Link();
+  ~Link() override;
 
   State state() const { return state_; }
   const conf::Endpoint& endpoint() const { return endpoint_; }

@@ -45,7 +45,7 @@ Loop::Loop(Process& process)
       router_(process.config),
       policy_redis_(events_, process.config.upstream, metrics_.own_commands),
       operations_(events_, policy_redis_, mailbox_),
-      acl_(events_, policy_redis_),
+      acl_(events_, policy_redis_, [this](bool open) { default_user_changed(open); }),
       graveyard_(events_),
       background_busy_(router_.size(), false) {}
 
@@ -58,7 +58,10 @@ void Loop::listen(const std::vector<int>& sockets) {
 void Loop::run() {
   connect_shared();
   if (!router_.empty()) {
-    policy_redis_.on_change([this] { note_redis_state(); });
+    policy_redis_.on_change([this] {
+      note_redis_state();
+      if (policy_redis_.up()) check_durability();
+    });
     policy_redis_.connect();
     acl_.start();
   }
@@ -134,9 +137,10 @@ Upstream* Loop::shared() { return shared_ && shared_->usable() ? shared_.get() :
 
 void Loop::connect_shared() {
   default_user_ = DefaultUser::unknown;
-  if (!shared_)
+  if (!shared_) {
     shared_ = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this),
                                          metrics_.upstream_bytes_out);
+  }
   shared_->connect();
   shared_->expect({}, kPing, Expect::held, 1, {});
 }
@@ -212,6 +216,13 @@ void Loop::on_down(Upstream& upstream, const std::string& reason) {
 }
 
 void Loop::on_uncongested(Upstream&) { resume_clients(); }
+
+// The connection that clients share is let in, or not, as it was when it was made; a new one shows how it is now.
+void Loop::default_user_changed(bool open) {
+  if (default_user_ == DefaultUser::unknown || (default_user_ == DefaultUser::ready) == open || !shared()) return;
+  log(Level::info, "the default user of Redis has changed: connecting anew");
+  shared_->fail("the default user of Redis has changed");
+}
 
 void Loop::resume_clients() {
   for (std::size_t i = 0; i < clients_.size(); ++i) {
@@ -392,6 +403,37 @@ void Loop::note_redis_state() {
   redis_up_.store(up, std::memory_order_relaxed);
   const std::lock_guard lock(error_mutex_);
   error_ = why_down_.empty() ? policy_redis_.why_down() : why_down_;
+  if (!router_.empty() && !policy_redis_.up() && why_down_.empty()) {
+    log_rarely(Level::warning, "own connection", "policies cannot work: " + policy_redis_.why_down());
+  }
+}
+
+// Counts that SQL does not have yet live in Redis alone: say so when this Redis may lose them (`durability_check`).
+void Loop::check_durability() {
+  const auto& policies = config().policies;
+  const bool asked = std::any_of(policies.begin(), policies.end(), [](const conf::PolicyOptions& policy) {
+    return policy.value == conf::ValueMode::counter && policy.durability_check != conf::DurabilityCheck::off;
+  });
+  if (!asked) return;
+  policy_redis_.call({{nullptr, {"CONFIG", "GET", "appendonly"}}, {nullptr, {"CONFIG", "GET", "maxmemory-policy"}}},
+                     [](const PolicyRedis::Outcome& outcome) {
+                       const auto value = [&](std::size_t i) {
+                         const resp::Reply& reply = outcome.replies[i];
+                         return reply.items.size() == 2 ? reply.items[1].text : std::string();
+                       };
+                       if (outcome.lost) return;
+                       if (value(0) == "no") {
+                         log_rarely(
+                             Level::warning, "no aof",
+                             "Redis has no append-only file: a crash of it loses the counts that SQL does not have "
+                             "yet (durability_check)");
+                       }
+                       if (value(1).starts_with("allkeys")) {
+                         log_rarely(Level::warning, "eviction",
+                                    "Redis may evict counts that SQL does not have yet: maxmemory-policy is " +
+                                        value(1) + " (durability_check)");
+                       }
+                     });
 }
 
 std::string Loop::redis_error() const {

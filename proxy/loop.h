@@ -29,6 +29,8 @@ enum class DefaultUser : std::uint8_t { unknown, ready, must_authenticate };
 
 // What the loops of one process share. Lives longer than they do.
 struct Process {
+  explicit Process(const conf::Config& loaded) : config(loaded) {}
+
   const conf::Config& config;
   std::vector<sql::Pool*> pools;  // of each policy's backend
   std::atomic<int> clients{0};
@@ -133,6 +135,7 @@ class Loop final : private UpstreamUser {
 
   void connect_shared();
   void greeted(std::string_view reply);
+  void default_user_changed(bool open);
   void resume_clients();
   void tick();
   void close_idle_clients();
@@ -144,6 +147,7 @@ class Loop final : private UpstreamUser {
   void end_drain();
   void end();
   void note_redis_state();
+  void check_durability();
 
   Process& process_;
   EventLoop events_;

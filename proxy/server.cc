@@ -86,6 +86,8 @@ void Server::request_drain() {
 
 // The databases' workers end after the loops, whose last flushes they carry out, and before the loops are destroyed.
 int Server::wait() {
+  if (ended_) return exit_code_;
+  ended_ = true;
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
   if (admin_) admin_->stop();
@@ -94,10 +96,11 @@ int Server::wait() {
   std::uint64_t unflushed = 0;
   for (const auto& loop : loops_) unflushed = std::max(unflushed, loop->unflushed());
   if (unflushed == 0) return 0;
+  exit_code_ = 1;
   log(Level::error, std::to_string(unflushed) +
                         " changes are in Redis and not yet in SQL; any sluice with this "
                         "configuration flushes them");
-  return 1;
+  return exit_code_;
 }
 
 void Server::remove_socket_files() const {

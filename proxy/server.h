@@ -50,6 +50,8 @@ class Server final : private AdminSource {
   std::vector<std::unique_ptr<Loop>> loops_;
   std::vector<std::thread> threads_;
   std::unique_ptr<AdminServer> admin_;
+  bool ended_ = false;
+  int exit_code_ = 0;
   std::atomic<bool> started_{false};
   std::atomic<bool> draining_{false};
 };

@@ -67,6 +67,8 @@ class Session {
 
   void began(const Plan& plan);
   void block_done() { --blocking_; }
+  // Redis refused to end what this session takes for ended: the connection is for nobody else.
+  void end_refused() { sticky_ = true; }
   // These succeeded.
   void select_done(int db);
   void exec_select_done(bool executed);

@@ -63,6 +63,11 @@ void Upstream::close() {
   }
 }
 
+void Upstream::fail(const std::string& reason) {
+  link_.close();
+  link_down(reason);
+}
+
 void Upstream::send(std::string_view bytes) {
   sent_.add(bytes.size());
   link_.send(bytes);
@@ -139,8 +144,7 @@ void Upstream::link_read(std::string_view bytes) {
         break;
     }
     if (in_step) continue;
-    link_.close();
-    return link_down("Redis sent what is not a reply");
+    return fail("Redis sent what is not a reply");
   }
 }
 

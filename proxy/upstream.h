@@ -69,6 +69,8 @@ class Upstream final : private Link::Owner {
   void connect();
   // Forgets what is outstanding, except that on_held_lost() is told.
   void close();
+  // As if Redis had closed it.
+  void fail(const std::string& reason);
   bool usable() const { return link_.state() != Link::State::closed; }
   bool up() const { return link_.state() == Link::State::up; }
   std::size_t outstanding() const { return pending_.size(); }

@@ -162,12 +162,12 @@ TEST(Load, AListOfColumnsMeansOnlyThese) {
 
 TEST(Load, ReadsEveryKeyOfACounter) {
   const PolicyOptions views = policy(
-      "value = \"counter\"\ncolumn = \"n\"\nbatch_size = 7\ncoalesce = false\ndurability_check = \"enforce\"\n"
+      "value = \"counter\"\ncolumn = \"n\"\nbatch_size = 7\ncoalesce = true\ndurability_check = \"off\"\n"
       "missing = \"0\"\nload_timeout = \"1s\"\nwrite_timeout = \"2s\"");
   EXPECT_EQ(views.column, "n");
   EXPECT_EQ(views.batch_size, 7);
-  EXPECT_FALSE(views.coalesce);
-  EXPECT_EQ(views.durability_check, DurabilityCheck::enforce);
+  EXPECT_TRUE(views.coalesce);
+  EXPECT_EQ(views.durability_check, DurabilityCheck::off);
   EXPECT_EQ(views.missing, Missing::zero);
   EXPECT_EQ(views.load_timeout, milliseconds(1000));
   EXPECT_EQ(views.write_timeout, milliseconds(2000));
@@ -302,7 +302,7 @@ TEST(Overrides, ReplaceValuesOfTheFile) {
                                     {"admin.listen", ""},
                                     {"admin.users", "[\"ann\", \"bob\"]"},
                                     {"policy.p.flush_interval", "20ms"},
-                                    {"policy.p.coalesce", "false"},
+                                    {"policy.p.coalesce", "true"},
                                     {"backend.shop.url", "sqlite:other.db"}});
   EXPECT_EQ(to_string(config.proxy.listen[0]), "127.0.0.1:7000");
   EXPECT_EQ(config.proxy.threads, 4);
@@ -310,7 +310,7 @@ TEST(Overrides, ReplaceValuesOfTheFile) {
   EXPECT_FALSE(config.admin.listen);
   EXPECT_THAT(config.admin.users, ElementsAre("ann", "bob"));
   EXPECT_EQ(config.policies[0].flush_interval, milliseconds(20));
-  EXPECT_FALSE(config.policies[0].coalesce);
+  EXPECT_TRUE(config.policies[0].coalesce);
   EXPECT_EQ(config.backends[0].path, "other.db");
 }
 

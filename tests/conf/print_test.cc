@@ -127,8 +127,7 @@ class RandomConfig {
     options.flush_interval = duration(1);
     options.write_timeout = duration(1);
     options.batch_size = number(1, 100000);
-    options.coalesce = coin();
-    options.durability_check = static_cast<DurabilityCheck>(number(0, 2));
+    options.durability_check = either(DurabilityCheck::warn, DurabilityCheck::off);
     options.missing = either(Missing::nil, Missing::zero);
     options.multi = either(InMulti::reject, InMulti::forward);
   }

@@ -54,6 +54,24 @@ TEST_F(Access, WithoutAuthNothingIsAnswered) {
   expect_nothing_happened();
 }
 
+TEST_F(Access, APasswordThatIsTakenAwayOpensThePoliciesAndNothingBesides) {
+  Client early(rig.sluice.tcp());
+  EXPECT_TRUE(early.run({"GET", "fruit:1"}).starts_with("(error) NOAUTH"));
+  EXPECT_EQ(admin.run({"CONFIG", "SET", "requirepass", ""}), "OK");
+  const std::string value = R"({"name":"E","age":1,"occupation":null})";
+  EXPECT_TRUE(eventually([&] { return Client(rig.sluice.tcp()).run({"SET", "user:E", value}) == "OK"; }));
+  EXPECT_EQ(rig.db.query("SELECT name FROM users"), "E");
+}
+
+TEST_F(Access, APasswordThatIsSetShutsOutNewClients) {
+  EXPECT_EQ(admin.run({"CONFIG", "SET", "requirepass", ""}), "OK");
+  EXPECT_TRUE(eventually([&] { return Client(rig.sluice.tcp()).run({"SET", "k", "1"}) == "OK"; }));
+  EXPECT_EQ(admin.run({"CONFIG", "SET", "requirepass", "secret"}), "OK");
+  EXPECT_TRUE(eventually([&] {
+    return Client(rig.sluice.tcp()).run({"SET", "k", "2"}).starts_with("(error) NOAUTH");
+  }));
+}
+
 TEST_F(Access, AuthOpensTheDoorForThatClientOnly) {
   Client client(rig.sluice.tcp());
   EXPECT_EQ(client.run({"AUTH", "secret"}), "OK");

@@ -161,6 +161,27 @@ TEST_F(Connections, RepliesSwitchedOffAreOffForPoliciesToo) {
   EXPECT_EQ(rig.db.query("SELECT name, age FROM users"), "E|1");
 }
 
+TEST_F(Connections, ASkippedReplyIsThatOfThePolicysCommandAndNoOther) {
+  b.send(wire({"MSET", "k", "1", "l", "2"}));
+  EXPECT_EQ(b.read_reply(), "+OK\r\n");
+  const Args skip{"CLIENT", "REPLY", "SKIP"};
+  for (const Args& command : std::vector<Args>{{"SET", "user:E", R"({"name":"E","age":1})"},
+                                               {"APPEND", "user:E", "x"},
+                                               {"SLUICE", "VERSION"},
+                                               {"GET", "fruit:1"}}) {
+    a.send(wire(skip) + wire(command) + wire({"GET", "k"}) + wire({"GET", "l"}));
+    EXPECT_EQ(a.read_replies(2), "$1\r\n1\r\n$1\r\n2\r\n") << command[0];
+  }
+}
+
+TEST_F(Connections, ASluiceCommandSeesTheWritesBeforeItInThePipeline) {
+  for (int age = 1; age <= 50; ++age) {
+    const std::string value = R"({"name":"E","age":)" + std::to_string(age) + R"(,"occupation":null})";
+    a.send(wire({"SET", "user:E", value}) + wire({"SLUICE", "DBGET", "user:E"}));
+    EXPECT_EQ(a.read_replies(2), "+OK\r\n$" + std::to_string(value.size()) + "\r\n" + value + "\r\n");
+  }
+}
+
 TEST_F(Connections, AWholeValueIsReadBackBehindItsWriteInOnePipeline) {
   const std::string value = R"({"name":"E","age":2,"occupation":null})";
   a.send(wire({"GET", "user:E"}) + wire({"SET", "user:E", value}) + wire({"GET", "user:E"}) + wire({"SET", "k", "1"}) +
