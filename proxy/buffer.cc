@@ -14,9 +14,9 @@ namespace sluice::proxy {
 namespace {
 
 constexpr std::size_t kSmallestBlockBytes = 1024;
-constexpr std::size_t kLargestKeptBytes = 64UL << 10;
+constexpr std::size_t kLargestKeptBytes = 256UL << 10;  // a 64 KiB value and its header need a block of 128 KiB
 constexpr std::size_t kKeptPerSizeBytes = 512UL << 10;
-constexpr std::size_t kSizes = 7;  // 1, 2, 4, ... 64 KiB
+constexpr std::size_t kSizes = 9;  // 1, 2, 4, ... 256 KiB
 
 // Free blocks of one thread, a stack per size.
 class FreeBlocks {

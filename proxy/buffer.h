@@ -8,7 +8,7 @@
 
 namespace sluice::proxy {
 
-// Loop thread only. Blocks of up to 64 KiB are recycled by a list per thread, so that filling and draining a buffer
+// Loop thread only. Blocks of up to 256 KiB are recycled by a list per thread, so that filling and draining a buffer
 // every turn allocates nothing, and an idle owner holds no memory.
 //
 //   data_        data_+begin_       data_+end_        data_+capacity_

@@ -308,7 +308,7 @@ bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& co
 }
 
 bool Client::forward(std::string_view wire, const Session::Plan& plan) {
-  if (open_writes_ != 0) return false;
+  if (replies_.writing()) return false;
   Upstream* up = upstream();
   if (up == nullptr) return refuse_without_upstream();
   if (up->congested()) return false;
@@ -379,7 +379,7 @@ bool Client::refuse_without_upstream() {
 // False when the client must wait for its shared replies first, or is being closed.
 bool Client::pin(PinReason reason) {
   flush_run();
-  if (outstanding_ != 0 || slots_) return false;
+  if (outstanding_ != 0 || !replies_.empty()) return false;
   own_ = loop_.take_private(id_);
   if (!own_) {
     refuse_without_upstream();
@@ -431,7 +431,7 @@ bool Client::forward_copy(std::string_view wire, const Session::Plan& plan) {
 }
 
 bool Client::take_read(std::string_view wire, std::uint32_t policy) {
-  if (open_writes_ != 0) return false;
+  if (replies_.writing()) return false;
   flush_run();
   Upstream* up = upstream();
   policies::Policy& owner = loop_.router().policy(policy);
@@ -451,7 +451,7 @@ bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& 
   flush_run();
   const std::size_t row = row_of(loop_.router().key());
   const bool write = info.has(resp::flag::write);
-  if (outstanding_ != 0 || row_is_busy(row, info) || (slots_ && slots_->size() >= kSlotsMax)) return false;
+  if (outstanding_ != 0 || replies_.is_row_busy(row, info) || replies_.size() >= kSlotsMax) return false;
   policies::Request request;
   request.verb = policies::Verb::command;
   request.command = &info;
@@ -468,7 +468,7 @@ bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& 
 // Sends the command together with what clears the leases of its keys; or, where it cannot be wrapped in a transaction
 // (it is in one, is a script, may block, or a WATCH would be used up), clears them before the reply is passed on.
 bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool script) {
-  if (open_writes_ != 0) return false;
+  if (replies_.writing()) return false;
   flush_run();
   const std::vector<std::string>& keys = loop_.router().guarded();
   if (session_.in_multi()) {
@@ -516,7 +516,7 @@ bool Client::take_exec(const resp::CommandInfo& info, const resp::Command& comma
 
 bool Client::take_flush(const resp::Command& command) {
   flush_run();
-  if (outstanding_ != 0 || slots_) return false;
+  if (outstanding_ != 0 || !replies_.empty()) return false;
   const std::uint64_t slot = open_slot(0, nullptr, true);
   loop_.start_flush(loop_.router().args(command), loop_.user_to_check(session_.user()), id_, slot);
   return true;
@@ -542,7 +542,7 @@ bool Client::take_rejected(std::string_view reason) {
 
 bool Client::take_sluice(const resp::Command& command) {
   flush_run();
-  if (outstanding_ != 0 || slots_) return false;  // it may look at, or change, what is under way
+  if (outstanding_ != 0 || !replies_.empty()) return false;  // it may look at, or change, what is under way
   if (session_.user().empty() && loop_.default_user() == DefaultUser::unknown) {
     return loop_.shared() == nullptr ? refuse_without_upstream() : false;
   }
@@ -566,52 +566,19 @@ void Client::swallow_reply() {
 }
 
 std::uint64_t Client::open_slot(std::size_t row, const resp::CommandInfo* info, bool write) {
-  if (!slots_) slots_ = std::make_unique<Slots>();
-  Slot& slot = slots_->emplace_back();
-  slot.row = row;
-  slot.command = info;
-  slot.write = write;
-  slot.muted = session_.replies_suppressed();
-  if (slot.muted) swallow_reply();
-  if (write) ++open_writes_;
-  return first_slot_ + slots_->size() - 1;
+  const bool muted = session_.replies_suppressed();
+  if (muted) swallow_reply();
+  return replies_.open(row, info, write, muted);
 }
 
-// Commands on one row keep their order. Writes of one kind may overlap: a policy keeps their order itself.
-bool Client::row_is_busy(std::size_t row, const resp::CommandInfo& info) const {
-  return slots_ && std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) {
-           return !slot.done && slot.row == row && !(slot.write && slot.command == &info);
-         });
-}
-
-void Client::fill(std::uint64_t number, policies::Finish finish) {
-  if (closed_ || !slots_) return;
-  Slot& slot = (*slots_)[number - first_slot_];
-  slot.done = true;
-  slot.close = finish.close;
-  if (!slot.muted) slot.reply = std::move(finish.reply);
-  if (slot.write) --open_writes_;
-  slot_bytes_ += slot.reply.size();
+void Client::fill(std::uint64_t slot, policies::Finish finish) {
+  if (closed_) return;
+  replies_.fill(slot, std::move(finish.reply), finish.close);
   check_output_limit();
-  settle();
-}
-
-// Passes on the replies at the front that are there.
-void Client::settle() {
-  bool last = false;
-  while (slots_ && slots_->front().done && !last) {
-    Slot& slot = slots_->front();
-    slot_bytes_ -= slot.reply.size() + slot.after.size();
-    stream_.out().append(slot.reply);
-    stream_.out().append(slot.after.view());
-    last = slot.close;
-    slots_->pop_front();
-    ++first_slot_;
-    if (slots_->empty()) slots_.reset();
-  }
+  if (closed_) return;
+  const bool last = replies_.settle(stream_.out());
   loop_.events().flush_later(*this);
-  if (last) slots_.reset();
-  if (last) return finish();
+  if (last) return this->finish();
   if (bad_input_) protocol_error();
   resume();
 }
@@ -634,12 +601,13 @@ void Client::begin_miss(std::uint32_t policy, std::string_view wire, bool redis_
 
 // --- From the upstream -------------------------------------------------------------------------------------------
 
-Buffer& Client::tail() { return slots_ ? slots_->back().after : stream_.out(); }
-
 void Client::reply_bytes(std::string_view bytes) {
   if (closed_) return;
-  tail().append(bytes);
-  if (slots_) slot_bytes_ += bytes.size();
+  if (replies_.empty()) {
+    stream_.out().append(bytes);
+  } else {
+    replies_.append(bytes);
+  }
   check_output_limit();
   if (!closed_) loop_.events().flush_later(*this);
 }
@@ -739,7 +707,7 @@ void Client::own_upstream_down() {
 // --- Writing and closing -----------------------------------------------------------------------------------------
 
 void Client::check_output_limit() {
-  if (stream_.unwritten() + slot_bytes_ > loop_.config().proxy.client_output_buffer_limit) {
+  if (stream_.unwritten() + replies_.bytes() > loop_.config().proxy.client_output_buffer_limit) {
     log_rarely(Level::warning, "output limit",
                "closed a client that does not read its replies: "
                "they passed client_output_buffer_limit");

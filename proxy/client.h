@@ -3,13 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "proxy/event_loop.h"
+#include "proxy/reply_queue.h"
 #include "proxy/session.h"
 #include "proxy/stream.h"
 #include "proxy/upstream.h"
@@ -25,12 +25,9 @@ class Loop;
 struct Route;
 
 // Replies keep the order of the commands. Those of forwarded commands come in order by themselves; a command that a
-// policy answers gets a Slot, and everything that belongs after it waits in that slot:
-//
-//   socket <- out | slot 1: its reply, bytes after it | slot 2: its reply, bytes after it <- forwarded replies
-//
-// A slot for a read may open while later commands are already on their way; one for a write opens only when nothing is,
-// and holds back the forwarded commands that follow. Input that must wait stays in `input_`, unparsed.
+// policy answers gets a slot of the ReplyQueue, and everything that belongs after it waits there. A slot for a read may
+// open while later commands are already on their way; one for a write opens only when nothing is, and holds back the
+// forwarded commands that follow. Input that must wait stays in `input_`, unparsed.
 //
 // Loop thread only. Removed through Loop::remove(), destroyed at the end of that turn.
 class Client final : private Stream::Handler, private Flushable {
@@ -70,17 +67,6 @@ class Client final : private Stream::Handler, private Flushable {
   Upstream* own() { return own_.get(); }
 
  private:
-  struct Slot {
-    std::size_t row = 0;  // hash of the key
-    const resp::CommandInfo* command = nullptr;
-    bool write = false;
-    bool muted = false;  // CLIENT REPLY OFF: the reply is not wanted
-    bool done = false;
-    bool close = false;
-    std::string reply;
-    Buffer after;
-  };
-  using Slots = std::deque<Slot>;
   // Of the connection to the policies: in another database, under them, not let in by Redis, or not known yet.
   enum class Standing : std::uint8_t { outside, inside, stranger, unknown };
 
@@ -118,17 +104,14 @@ class Client final : private Stream::Handler, private Flushable {
   void unpin_if_possible();
   Upstream* upstream();
 
-  bool quiet() const { return outstanding_ == 0 && run_replies_ == 0 && !slots_; }
+  bool quiet() const { return outstanding_ == 0 && run_replies_ == 0 && replies_.empty(); }
   Standing policies_apply() const;
   void reply_now(std::string_view reply);
   void swallow_reply();
   std::uint64_t open_slot(std::size_t row, const resp::CommandInfo* info, bool write);
-  bool row_is_busy(std::size_t row, const resp::CommandInfo& info) const;
   void begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down);
-  void settle();
   void apply_effect(Effect effect, std::string_view wire, bool ok);
   void select_configured_db();
-  Buffer& tail();
   void check_output_limit();
   void protocol_error();
   void finish();
@@ -145,10 +128,7 @@ class Client final : private Stream::Handler, private Flushable {
   PinReason pin_reason_ = PinReason::unknown;
 
   std::uint32_t outstanding_ = 0;  // forwarded commands not yet answered
-  std::unique_ptr<Slots> slots_;   // nullptr: none
-  std::uint64_t first_slot_ = 0;   // number of slots_->front()
-  std::uint32_t open_writes_ = 0;
-  std::size_t slot_bytes_ = 0;
+  ReplyQueue replies_;             // those that wait for an earlier one
 
   // Commands that go to the same upstream one after the other, sent as one piece.
   std::string_view run_;

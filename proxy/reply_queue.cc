@@ -1,0 +1,62 @@
+// ReplyQueue: opening, filling and emptying slots.
+#include "proxy/reply_queue.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::proxy {
+
+std::uint64_t ReplyQueue::open(std::size_t row, const resp::CommandInfo* command, bool write, bool muted) {
+  if (!slots_) slots_ = std::make_unique<std::deque<Slot>>();
+  slots_->push_back({row, command, write, muted, false, false, {}, {}});
+  if (write) ++open_writes_;
+  return first_ + slots_->size() - 1;
+}
+
+bool ReplyQueue::is_row_busy(std::size_t row, const resp::CommandInfo& command) const {
+  return slots_ && std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) {
+           return !slot.done && slot.row == row && !(slot.write && slot.command == &command);
+         });
+}
+
+void ReplyQueue::append(std::string_view bytes) {
+  slots_->back().after.append(bytes);
+  bytes_ += bytes.size();
+}
+
+void ReplyQueue::fill(std::uint64_t number, std::string reply, bool close) {
+  if (number < first_ || number - first_ >= size()) return;
+  Slot& slot = (*slots_)[number - first_];
+  slot.done = true;
+  slot.close = close;
+  if (slot.write) --open_writes_;
+  if (slot.muted) return;
+  slot.reply = std::move(reply);
+  bytes_ += slot.reply.size();
+}
+
+bool ReplyQueue::settle(Buffer& out) {
+  while (slots_ && slots_->front().done) {
+    const Slot slot = std::move(slots_->front());
+    slots_->pop_front();
+    ++first_;
+    bytes_ -= slot.reply.size() + slot.after.size();
+    out.append(slot.reply);
+    if (slot.close) {
+      clear();
+      return true;
+    }
+    out.append(slot.after.view());
+    if (slots_->empty()) slots_.reset();
+  }
+  return false;
+}
+
+void ReplyQueue::clear() {
+  first_ += size();
+  slots_.reset();
+  open_writes_ = 0;
+  bytes_ = 0;
+}
+
+}  // namespace sluice::proxy
