@@ -70,7 +70,7 @@ class FlushGuard final : public policies::Operation {
   Step flush() {
     static const policies::Script script = policies::make_script(
         "flush_guard",
-        "if redis.call('EXISTS', unpack(KEYS)) ~= 0 then return redis.error_reply('DIRTY') end return "
+        "if redis.call('EXISTS', unpack(KEYS)) ~= 0 then return 'DIRTY' end return "
         "redis.pcall(unpack(ARGV))");
     flushing_ = true;
     CallRedis call{{{&script, {std::to_string(dirty_sets_.size())}}}};
@@ -81,7 +81,7 @@ class FlushGuard final : public policies::Operation {
   }
 
   Step answer(const resp::Reply& reply) {
-    if (reply.is_error() && reply.text.starts_with("DIRTY")) {
+    if (!reply.is_error() && reply.text == "DIRTY") {
       return refuse("ERR sluice: " + args_[0] +
                     " refused: policies hold changes that SQL does not have yet; run SLUICE SYNC for them first");
     }

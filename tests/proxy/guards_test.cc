@@ -93,7 +93,7 @@ TEST(FlushGuard, LooksAndFlushesInOneScript) {
 TEST(FlushGuard, RefusesWhileSomethingIsUnflushed) {
   Driver driver = flush();
   driver.start();
-  const std::string reply = reply_of(driver.replies({error("DIRTY")}));
+  const std::string reply = reply_of(driver.replies({bulk("DIRTY")}));
   EXPECT_THAT(reply, StartsWith("-ERR sluice: FLUSHALL refused"));
   EXPECT_THAT(reply, HasSubstr("SLUICE SYNC"));
 }
