@@ -68,10 +68,10 @@ class FlushGuard final : public policies::Operation {
 
   // Looks and flushes in one step: an increment may come at any moment.
   Step flush() {
-    static const policies::Script script = policies::make_script(
-        "flush_guard",
-        "if redis.call('EXISTS', unpack(KEYS)) ~= 0 then return 'DIRTY' end return "
-        "redis.pcall(unpack(ARGV))");
+    static const policies::Script script =
+        policies::make_script("flush_guard",
+                              "if redis.call('EXISTS', unpack(KEYS)) ~= 0 then return 'DIRTY' end return "
+                              "redis.pcall(unpack(ARGV))");
     flushing_ = true;
     CallRedis call{{{&script, {std::to_string(dirty_sets_.size())}}}};
     auto& args = call.commands.back().args;
