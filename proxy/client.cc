@@ -1,15 +1,13 @@
-// Client: taking commands from the input, and putting replies in their order.
+// Client: taking commands from the input, sending them on, and closing.
 #include "proxy/client.h"
 
 #include <algorithm>
 #include <cctype>
 #include <chrono>
 #include <cstring>
-#include <functional>
 #include <utility>
 
 #include "policies/policy.h"
-#include "proxy/guards.h"
 #include "proxy/log.h"
 #include "proxy/loop.h"
 #include "proxy/sluice_dispatch.h"
@@ -28,14 +26,7 @@ constexpr std::size_t kReadBytes = 16UL << 10;
 constexpr std::size_t kReadBytesMax = 1UL << 20;
 // How often a client that is leaving looks whether its last commands are written.
 constexpr std::chrono::milliseconds kUnwrittenPoll{1};
-// Commands of one client that policies work on at a time.
-constexpr std::size_t kSlotsMax = 1024;
 
-constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
-constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
-constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
-// Redis refuses it, inside MULTI too, where that makes EXEC fail: as after any command that could not be queued.
-constexpr std::string_view kRefused = "*1\r\n$14\r\nSLUICE-REFUSED\r\n";
 // Gives the connection a write of its own, so that WAIT counts from here on (connections.md, rule 2).
 constexpr std::string_view kFence = "*3\r\n$7\r\nPUBLISH\r\n$14\r\n__sluice:fence\r\n$0\r\n\r\n";
 
@@ -45,18 +36,10 @@ resp::CommandLimits limits_of(const conf::ProxyOptions& options) {
   return limits;
 }
 
-std::string error_line(std::string_view text) {
-  std::string line;
-  resp::append_error(line, text);
-  return line;
-}
-
 bool is_word(std::string_view text, std::string_view upper_case) {
   return std::equal(text.begin(), text.end(), upper_case.begin(), upper_case.end(),
                     [](unsigned char a, unsigned char b) { return std::toupper(a) == b; });
 }
-
-std::size_t row_of(std::string_view key) { return std::hash<std::string_view>{}(key); }
 
 // POST and Host: come from a browser that was tricked into talking to us; Redis hangs up too.
 bool is_cross_protocol(std::string_view name) { return is_word(name, "POST") || is_word(name, "HOST:"); }
@@ -70,11 +53,6 @@ bool shows_in_reply(Effect effect) {
 // The note of Expect::effect: the effect, then the command.
 std::string effect_note(Effect effect, std::string_view wire) {
   return std::string(1, static_cast<char>(effect)).append(wire);
-}
-
-// The note of Expect::held: the effect, then the keys whose leases must be cleared.
-std::string held_note(Effect effect, const std::vector<std::string>& keys) {
-  return std::string(1, static_cast<char>(effect)) + encode_keys(keys);
 }
 
 }  // namespace
@@ -205,7 +183,7 @@ std::size_t Client::take_next(std::string_view input) {
 void Client::protocol_error() {
   if (!quiet() || finishing_) return;  // comes back here when the replies before it are out
   loop_.metrics().protocol_errors.add();
-  reply_now(error_line("ERR " + parser_.error()));
+  reply_now(resp::error_reply("ERR " + parser_.error()));
   finish();
 }
 
@@ -297,7 +275,7 @@ bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& co
   if (info != nullptr && !loop_.router().empty() && policies_apply() != Standing::outside) {
     const Route route = loop_.router().route(*info, command, false);
     if (route.kind != Route::Kind::forward) {
-      reply_now(error_line(
+      reply_now(resp::error_reply(
           "ERR sluice: not supported on a policy key after MONITOR, or SUBSCRIBE, AUTH or HELLO inside MULTI"));
       finish();
       return true;
@@ -371,7 +349,7 @@ Upstream* Client::upstream() { return own_ ? own_.get() : loop_.shared(); }
 
 bool Client::refuse_without_upstream() {
   if (!quiet()) return false;
-  reply_now(error_line("LOADING sluice: upstream unavailable: " + loop_.why_down()));
+  reply_now(resp::error_reply("LOADING sluice: upstream unavailable: " + loop_.why_down()));
   finish();
   return true;
 }
@@ -395,208 +373,6 @@ void Client::unpin_if_possible() {
   if (relaying_ || !session_.shareable()) return;
   loop_.metrics().unpin(pin_reason_);
   loop_.give_back(std::move(own_), true);
-}
-
-// --- Commands on policy keys -------------------------------------------------------------------------------------
-
-bool Client::take_routed(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan,
-                         const Route& route) {
-  const std::string_view wire = route.renamed ? std::string_view(loop_.router().wire()) : command.wire;
-  switch (route.kind) {
-    case Route::Kind::forward:
-      return forward_copy(wire, plan);
-    case Route::Kind::read:
-      return session_.replies_suppressed() ? forward_copy(wire, plan) : take_read(wire, route.policy);
-    case Route::Kind::operate:
-      return take_operation(info, command, route.policy);
-    case Route::Kind::guard:
-    case Route::Kind::script:
-      return take_guarded(wire, plan, route.kind == Route::Kind::script);
-    case Route::Kind::reject:
-      if (!take_rejected(loop_.router().rejection())) return false;
-      if (route.owned) loop_.router().policy(route.policy).metrics().rejected_commands.add();
-      return true;
-    case Route::Kind::flush:
-      return take_flush(command);
-  }
-  return true;
-}
-
-// Bytes that are not where the client's input is cannot be part of a run.
-bool Client::forward_copy(std::string_view wire, const Session::Plan& plan) {
-  flush_run();
-  if (!forward(wire, plan)) return false;
-  flush_run();
-  return true;
-}
-
-bool Client::take_read(std::string_view wire, std::uint32_t policy) {
-  if (replies_.writing()) return false;
-  flush_run();
-  Upstream* up = upstream();
-  policies::Policy& owner = loop_.router().policy(policy);
-  if (up == nullptr) {
-    if (owner.options().on_redis_down != conf::OnRedisDown::sql) return refuse_without_upstream();
-    begin_miss(policy, wire, true);
-    return true;
-  }
-  if (up->congested()) return false;
-  loop_.metrics().commands_forwarded.add();
-  ++outstanding_;
-  up->expect_read(id_, wire, policy);
-  return true;
-}
-
-bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy) {
-  flush_run();
-  const std::size_t row = row_of(loop_.router().key());
-  const bool write = info.has(resp::flag::write);
-  if (outstanding_ != 0 || replies_.is_row_busy(row, info) || replies_.size() >= kSlotsMax) return false;
-  policies::Request request;
-  request.verb = policies::Verb::command;
-  request.command = &info;
-  request.args = loop_.router().args(command);
-  request.key = loop_.router().key();
-  request.version = session_.version();
-  request.acl_user = loop_.user_to_check(session_.user());
-  const std::uint64_t slot = open_slot(row, &info, write);
-  loop_.metrics().commands_policy.add();
-  loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
-  return true;
-}
-
-// Sends the command together with what clears the leases of its keys; or, where it cannot be wrapped in a transaction
-// (it is in one, is a script, may block, or a WATCH would be used up), clears them before the reply is passed on.
-bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool script) {
-  if (replies_.writing()) return false;
-  flush_run();
-  const std::vector<std::string>& keys = loop_.router().guarded();
-  if (session_.in_multi()) {
-    multi_guarded_.insert(multi_guarded_.end(), keys.begin(), keys.end());
-    return forward_copy(wire, plan);
-  }
-  Upstream* up = upstream();
-  if (up == nullptr) return refuse_without_upstream();
-  if (up->congested()) return false;
-  const bool restricted = !loop_.user_to_check(session_.user()).empty();  // may have no right to the side keys
-  if (script || restricted || session_.watching() || plan.effect == Effect::block || plan.replies == 0) {
-    return forward_held(*up, wire, plan, keys);
-  }
-  std::string transaction(kMulti);
-  for (const std::string& key : keys) policies::append_guard_command(transaction, key);
-  transaction.append(wire).append(kExec);
-  const auto guards = static_cast<std::uint32_t>(keys.size());
-  loop_.metrics().commands_forwarded.add();
-  ++outstanding_;
-  up->expect(id_, transaction, Expect::guarded, guards + 3, std::to_string(guards));
-  return true;
-}
-
-bool Client::forward_held(Upstream& up, std::string_view wire, const Session::Plan& plan,
-                          const std::vector<std::string>& keys) {
-  loop_.metrics().commands_forwarded.add();
-  session_.began(plan);
-  if (plan.replies == 0) {
-    up.forward(id_, wire, 0);
-    loop_.clear_guards(keys);
-    return true;
-  }
-  ++outstanding_;
-  up.expect(id_, wire, Expect::held, 1, held_note(plan.effect, keys));
-  return true;
-}
-
-// EXEC or DISCARD of a transaction that wrote policy keys.
-bool Client::take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan) {
-  flush_run();
-  const std::vector<std::string> keys = std::exchange(multi_guarded_, {});
-  if (info.id != CommandId::exec) return forward(command.wire, plan);
-  return forward_held(*own_, command.wire, plan, keys);
-}
-
-bool Client::take_flush(const resp::Command& command) {
-  flush_run();
-  if (outstanding_ != 0 || !replies_.empty()) return false;
-  const std::uint64_t slot = open_slot(0, nullptr, true);
-  loop_.start_flush(loop_.router().args(command), loop_.user_to_check(session_.user()), id_, slot);
-  return true;
-}
-
-bool Client::take_rejected(std::string_view reason) {
-  flush_run();
-  const std::string error = error_line(reason);
-  if (session_.in_multi() && session_.replies_suppressed()) {
-    own_->forward(id_, kRefused, 0);
-    session_.began({});
-    return true;
-  }
-  if (session_.in_multi()) {
-    ++outstanding_;
-    own_->expect(id_, kRefused, Expect::replaced, 1, error);
-    return true;
-  }
-  if (outstanding_ != 0) return false;
-  reply_now(error);
-  return true;
-}
-
-bool Client::take_sluice(const resp::Command& command) {
-  flush_run();
-  if (outstanding_ != 0 || !replies_.empty()) return false;  // it may look at, or change, what is under way
-  if (session_.user().empty() && loop_.default_user() == DefaultUser::unknown) {
-    return loop_.shared() == nullptr ? refuse_without_upstream() : false;
-  }
-  if (session_.user().empty() && loop_.default_user() == DefaultUser::must_authenticate) {
-    reply_now("-NOAUTH Authentication required.\r\n");
-    return true;
-  }
-  loop_.metrics().commands_local.add();
-  const std::string user = session_.user().empty() ? "default" : session_.user();
-  const SluiceCaller caller{session_.version(), user, loop_.user_to_check(session_.user())};
-  run_sluice_command(loop_, command, caller, id_, open_slot(0, nullptr, true));
-  return true;
-}
-
-// --- Slots -------------------------------------------------------------------------------------------------------
-
-// A reply that CLIENT REPLY says is not wanted. SKIP is known to Redis too, and must not reach the next command there.
-void Client::swallow_reply() {
-  if (session_.skips_reply() && own_) own_->forward(id_, kPing, 0);
-  session_.began({});
-}
-
-std::uint64_t Client::open_slot(std::size_t row, const resp::CommandInfo* info, bool write) {
-  const bool muted = session_.replies_suppressed();
-  if (muted) swallow_reply();
-  return replies_.open(row, info, write, muted);
-}
-
-void Client::fill(std::uint64_t slot, policies::Finish finish) {
-  if (closed_) return;
-  replies_.fill(slot, std::move(finish.reply), finish.close);
-  check_output_limit();
-  if (closed_) return;
-  const bool last = replies_.settle(stream_.out());
-  loop_.events().flush_later(*this);
-  if (last) return this->finish();
-  if (bad_input_) protocol_error();
-  resume();
-}
-
-void Client::begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down) {
-  resp::CommandParser parser;
-  resp::Command command;
-  parser.next(wire, command);
-  policies::Request request;
-  request.verb = policies::Verb::miss;
-  request.command = resp::find_command(command.name());
-  request.args.assign(command.args.begin(), command.args.end());
-  request.key = request.args[1];
-  request.version = session_.version();
-  request.redis_down = redis_down;
-  if (redis_down) request.acl_user = loop_.user_to_check(session_.user());
-  const std::uint64_t slot = open_slot(row_of(request.key), nullptr, false);
-  loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
 }
 
 // --- From the upstream -------------------------------------------------------------------------------------------
@@ -623,12 +399,6 @@ void Client::replies_done(std::uint32_t replies) {
   if (bad_input_) protocol_error();
   if (finishing_) return loop_.events().flush_later(*this);
   resume();
-}
-
-void Client::read_missed(std::uint32_t policy, std::string_view wire) {
-  if (closed_) return;
-  --outstanding_;
-  begin_miss(policy, wire, false);
 }
 
 void Client::effect_seen(std::string_view note, std::string_view reply) {
@@ -668,31 +438,14 @@ void Client::select_configured_db() {
   own_->expect({}, select, Expect::dropped, 1, {});
 }
 
-// The keys' leases are cleared before the client learns that its write was done.
-void Client::held_reply(std::string_view note, std::string_view reply) {
-  effect_seen(note, reply);
-  --outstanding_;
-  const std::uint64_t slot = open_slot(0, nullptr, false);
-  loop_.start(make_guard_clearing(decode_keys(note.substr(1)), std::string(reply)), id_, slot);
-}
-
 void Client::subscription_changed(std::string_view kind, std::int64_t remaining) {
   session_.subscribe_done(kind, remaining);
-}
-
-void Client::read_lost(std::uint32_t policy, std::string_view wire, bool sent, const std::string& reason) {
-  if (own_ || loop_.router().policy(policy).options().on_redis_down != conf::OnRedisDown::sql) {
-    return upstream_lost(sent, reason);
-  }
-  if (closed_ || finishing_) return;
-  --outstanding_;
-  begin_miss(policy, wire, true);
 }
 
 void Client::upstream_lost(bool sent, const std::string& reason) {
   if (closed_ || finishing_) return;
   outstanding_ = 0;
-  if (!sent) reply_bytes(error_line("LOADING sluice: upstream unavailable: " + reason));
+  if (!sent) reply_bytes(resp::error_reply("LOADING sluice: upstream unavailable: " + reason));
   finish();
 }
 

@@ -34,12 +34,6 @@ Verb verb_of(SluiceCommand::Verb verb) {
   return Verb::sync;
 }
 
-std::string error_line(std::string_view text) {
-  std::string line;
-  resp::append_error(line, text);
-  return line;
-}
-
 class Dispatch {
  public:
   Dispatch(Loop& loop, const SluiceCaller& caller, ClientId client, std::uint64_t slot)
@@ -48,9 +42,9 @@ class Dispatch {
   void run(const resp::Command& raw) {
     std::string error;
     const auto command = parse_sluice(raw.args, error);
-    if (!command) return answer(error_line(error));
+    if (!command) return answer(resp::error_reply(error));
     if (access_of(*command, policies()) == Access::admin && !is_admin()) {
-      return answer(error_line("NOPERM this user may not run this SLUICE command ([admin] users)"));
+      return answer(resp::error_reply("NOPERM this user may not run this SLUICE command ([admin] users)"));
     }
     switch (command->verb) {
       case SluiceCommand::Verb::help:
@@ -101,7 +95,7 @@ class Dispatch {
     about.acl_user = caller_.acl_user;
     std::uint32_t index = 0;
     policies::Policy* owner = loop_.router().owner(about.key, index);
-    if (owner == nullptr) return answer(error_line("ERR sluice: no policy owns this key"));
+    if (owner == nullptr) return answer(resp::error_reply("ERR sluice: no policy owns this key"));
     loop_.start(owner->begin(std::move(about)), index, client_, slot_);
   }
 

@@ -38,6 +38,12 @@ void append_status(std::string& out, std::string_view text) { append_text_line(o
 
 void append_error(std::string& out, std::string_view text) { append_text_line(out, '-', text); }
 
+std::string error_reply(std::string_view text) {
+  std::string out;
+  append_error(out, text);
+  return out;
+}
+
 void append_integer(std::string& out, std::int64_t value) { append_number_line(out, ':', value); }
 
 void append_bulk(std::string& out, std::string_view bytes) {

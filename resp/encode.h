@@ -13,6 +13,7 @@ enum class Version : std::uint8_t { resp2 = 2, resp3 = 3 };
 // Lines: CR and LF in the text become spaces.
 void append_status(std::string& out, std::string_view text);  // +OK
 void append_error(std::string& out, std::string_view text);   // -ERR ...
+std::string error_reply(std::string_view text);
 void append_integer(std::string& out, std::int64_t value);
 void append_bulk(std::string& out, std::string_view bytes);
 void append_nil(std::string& out, Version version);  // $-1 or _
