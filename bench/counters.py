@@ -136,11 +136,11 @@ def profile(path, inclusive, lines=25):
         found = re.match(r"\s*[\d,]+ \(\s*([\d.]+)%\)\s+(\S*?):(.*?)(?: \[(.*)\])?$", line)
         if found and "PROGRAM TOTALS" not in line:
             name = plain_name(found.group(3))
-            if name in ("clone", "start_thread"):  # Still running at the dump: credited with everything.
-                continue
             if name.startswith("0x"):
                 name += f" [{os.path.basename(found.group(4) or '')}]"
             share = float(found.group(1))
+            if share > 99 and not inclusive:  # Still running at the dump: credited with everything.
+                continue
             # A function that was inlined from several files has a line for each.
             shares[name] = max(shares.get(name, 0), share) if inclusive else shares.get(name, 0) + share
     rows = sorted(shares.items(), key=lambda item: -item[1])[:lines]
@@ -233,7 +233,7 @@ def check(arguments):
             server, count = counted(bench, "sluice-policies" if policies else "sluice", policies)
             rate = background_rate(count)
             for clients, pipeline in ((1, 1), (1, 16), (8, 1), (8, 16)):
-                connections, commands = [server.connect() for _ in range(clients)], 2000
+                connections, commands = [server.connect() for _ in range(clients)], 1024
                 rounds = commands // (clients * pipeline)
                 for name, request, reply in shapes:
                     exchange(connections, request * pipeline, reply * pipeline, rounds)
@@ -285,7 +285,7 @@ def columns(row):
     calls = sorted(row["calls"].items(), key=lambda item: -item[1])
     return [row["cell"], row["target"], f"{row['total']:.2f}", f"{row['batch']:.1f}", f"{row['switches']:.3f}",
             f"{row['cpu']:.2f}", f"{row['instructions']:.0f}" if "instructions" in row else "",
-            f"{row['allocations']:.4f}" if "allocations" in row else "",
+            f"{row['allocations']:.3f}" if "allocations" in row else "",
             " ".join(f"{call} {count:.2f}" for call, count in calls)]
 
 

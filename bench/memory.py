@@ -22,7 +22,7 @@ def fresh(bench, name):
     server = bench.start_sluice(name)
     server.wait_ready()
     for cell in ("set:64:50:1", "get:64:50:16"):
-        rig.benchmark(server, rig.Cell(cell), 20000)
+        rig.benchmark(server, rig.Cell(cell), 10000)
     server.wait_quiet()
     time.sleep(1)
     return server

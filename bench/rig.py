@@ -313,6 +313,29 @@ class Crowd:
         self.server.wait_quiet()
 
 
+def busy_seconds():
+    """CPU time that all processes of the machine have used, the hypervisor's theft included."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _, _, irq, softirq, steal = (int(word) for word in file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class Bystanders:
+    """How much of the machine was used meanwhile by processes that have no part in a measurement."""
+
+    def __init__(self, *servers):
+        self.servers = {server.pid: server for server in servers}.values()
+        self.began, self.busy, self.own = time.monotonic(), busy_seconds(), self._own_seconds()
+
+    def share(self):
+        elapsed = (time.monotonic() - self.began) * os.cpu_count()
+        return max(0.0, (busy_seconds() - self.busy - self._own_seconds() + self.own) / elapsed)
+
+    def _own_seconds(self):
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(one.ru_utime + one.ru_stime for one in used) + sum(server.cpu_seconds() for server in self.servers)
+
+
 def raise_open_files():
     """As many open files as this user may have; servers that are started inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

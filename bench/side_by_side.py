@@ -101,11 +101,13 @@ class Targets:
 def measure(server, redis, cell, requests):
     own, behind = server.cpu_seconds(), redis.cpu_seconds()
     reads, _ = redis.reads_and_writes()
+    bystanders = rig.Bystanders(server, redis)
     rps, p50, p99 = rig.benchmark(server, cell, requests)
     reads = redis.reads_and_writes()[0] - reads
     return {"rps": rps, "p50": p50, "p99": p99,
             "cpu": 0.0 if server.pid == redis.pid else (server.cpu_seconds() - own) / requests * 1e6,
-            "redis_cpu": (redis.cpu_seconds() - behind) / requests * 1e6, "batch": requests / max(1, reads)}
+            "redis_cpu": (redis.cpu_seconds() - behind) / requests * 1e6, "batch": requests / max(1, reads),
+            "others": bystanders.share()}
 
 
 def measure_with_crowd(server, bench, cell, requests):
@@ -150,15 +152,15 @@ def summarise(cell, servers, rounds):
     return rows
 
 
-HEAD = ["cell", "target", "ops/s", "ratio", "min-max", "cpu us/rq", "redis us", "batch", "p50 ms", "p99 ms"]
-LAYOUT = "{:<28} {:<16} {:>9} {:>6} {:>11} {:>9} {:>8} {:>6} {:>8} {:>8}"
+HEAD = ["cell", "target", "ops/s", "ratio", "min-max", "cpu us/rq", "redis us", "batch", "p50 ms", "p99 ms", "others"]
+LAYOUT = "{:<28} {:<16} {:>9} {:>6} {:>11} {:>9} {:>8} {:>6} {:>8} {:>8} {:>7}"
 
 
 def columns(row):
     return [row["cell"], row["target"], f"{row['rps']:.0f}", f"{row['ratio']:.2f}",
             f"{row['ratio_min']:.2f}-{row['ratio_max']:.2f}",
             "" if row["target"].startswith("direct") else f"{row['cpu']:.2f}", f"{row['redis_cpu']:.2f}",
-            f"{row['batch']:.1f}", f"{row['p50']:.3f}", f"{row['p99']:.3f}"]
+            f"{row['batch']:.1f}", f"{row['p50']:.3f}", f"{row['p99']:.3f}", f"{row['others']:.0%}"]
 
 
 # Goals.
@@ -219,27 +221,28 @@ def count_collapses(bench, targets, arguments):
             good = rig.median(costs[:max(1, len(costs) // 2)])
             bad = sum(collapsed(sample, good) for sample in samples[name])
             batches = [sample["batch"] for sample in samples[name]]
+            others = rig.median(sample["others"] for sample in samples[name])
             rates = [sample["rps"] for sample in samples[name]]
             rows.append([cell.name, name, f"{bad} of {len(costs)}", f"{good:.2f}", f"{costs[-1]:.2f}",
                          f"{rig.median(batches):.1f}", f"{min(batches):.1f}", f"{rig.median(rates):.0f}",
-                         f"{min(rates):.0f}"])
+                         f"{min(rates):.0f}", f"{others:.0%}"])
             if len(rows) == 1:
                 print(COLLAPSE_LAYOUT.format(*COLLAPSE_HEAD))
             print(COLLAPSE_LAYOUT.format(*rows[-1]), flush=True)
     return rows
 
 
-COLLAPSE_HEAD = ["cell", "target", "collapsed", "redis us, good", "worst", "batch", "least", "ops/s", "least"]
-COLLAPSE_LAYOUT = "{:<18} {:<12} {:>10} {:>15} {:>7} {:>7} {:>7} {:>9} {:>9}"
+COLLAPSE_HEAD = ["cell", "target", "collapsed", "redis us, good", "worst", "batch", "least", "ops/s", "least", "others"]
+COLLAPSE_LAYOUT = "{:<18} {:<12} {:>10} {:>15} {:>7} {:>7} {:>7} {:>9} {:>9} {:>7}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one measurement at direct Redis' speed")
-    parser.add_argument("--set", choices=SETS, default="quick", help="named cells")
+    parser.add_argument("--set", choices=SETS, help="named cells; quick, with --goals goals")
     parser.add_argument("--cells", help="in place of --set")
-    parser.add_argument("--goals", action="store_true", help="print the goals and whether they are met; implies --set goals")
+    parser.add_argument("--goals", action="store_true", help="print the goals and whether they are met")
     parser.add_argument("--collapse", type=int, metavar="N", help="only: N short rounds of each cell that may collapse")
     parser.add_argument("--others", action="store_true", help="twemproxy too with --collapse")
     parser.add_argument("--without", default="", help="comma-separated targets to leave out: twemproxy, haproxy")
@@ -247,9 +250,8 @@ def main():
     parser.add_argument("--json", help="write every round here")
     parser.add_argument("--markdown", help="put the tables into this file (bench/results.md)")
     arguments = parser.parse_args()
-    if arguments.goals and arguments.set == "quick":
-        arguments.set = "goals"
-    cells = [rig.Cell(text) for text in (arguments.cells.split(",") if arguments.cells else SETS[arguments.set])]
+    named = SETS[arguments.set or ("goals" if arguments.goals else "quick")]
+    cells = [rig.Cell(text) for text in (arguments.cells.split(",") if arguments.cells else named)]
     without = set(filter(None, arguments.without.split(",")))
     others = [program for name, program in (("twemproxy", "nutcracker"), ("haproxy", "haproxy"))
               if name not in without and (arguments.collapse is None or name == "twemproxy" and arguments.others)]
