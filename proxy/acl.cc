@@ -74,8 +74,6 @@ void Acl::learn(const std::string& user, const Reply& reply) {
   } else {
     unrestricted_[user] = no_acls || has_every_right(reply);
   }
-  const Reply* flags = value_of(reply, "flags");
-  if (user == "default" && flags != nullptr) default_seen_(lists(flags, "on") && lists(flags, "nopass"));
 }
 
 }  // namespace sluice::proxy

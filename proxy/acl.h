@@ -1,10 +1,8 @@
 // Acl: knows for which Redis users every right can be taken for granted, so that policies need not ask.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
-#include <utility>
 
 #include "proxy/event_loop.h"
 #include "proxy/policy_redis.h"
@@ -15,9 +13,7 @@ namespace sluice::proxy {
 // once for users who never had every right). Loop thread only.
 class Acl {
  public:
-  // `default_seen` is told at each look whether Redis lets in connections that do not authenticate.
-  Acl(EventLoop& loop, PolicyRedis& redis, std::function<void(bool open)> default_seen)
-      : loop_(loop), redis_(redis), default_seen_(std::move(default_seen)) {}
+  Acl(EventLoop& loop, PolicyRedis& redis) : loop_(loop), redis_(redis) {}
   ~Acl() { loop_.cancel(timer_); }
 
   // Begins to look; `default` is known soon after.
@@ -34,7 +30,6 @@ class Acl {
 
   EventLoop& loop_;
   PolicyRedis& redis_;
-  std::function<void(bool open)> default_seen_;
   EventLoop::TimerId timer_;
   std::map<std::string, bool> unrestricted_;
 };

@@ -47,7 +47,8 @@ bool is_cross_protocol(std::string_view name) { return is_word(name, "POST") || 
 // Whether the reply tells what the command has changed.
 bool shows_in_reply(Effect effect) {
   return effect == Effect::select || effect == Effect::auth || effect == Effect::hello || effect == Effect::block ||
-         effect == Effect::exec_select || effect == Effect::end_multi || effect == Effect::unwatch;
+         effect == Effect::exec_select || effect == Effect::end_multi || effect == Effect::unwatch ||
+         effect == Effect::label;
 }
 
 // The note of Expect::effect: the effect, then the command.
@@ -62,12 +63,14 @@ Client::Client(Loop& loop, ClientId id, Stream::Kind kind)
       id_(id),
       stream_(loop.events().uv(), kind, *this),
       parser_(limits_of(loop.config().proxy)),
+      pool_(&loop.anybody()),
       last_active_(loop.events().now()),
       always_own_(loop.config().proxy.connections == conf::Connections::session) {}
 
 Client::~Client() { loop_.events().forget(*this); }
 
 void Client::begin() {
+  pool_->join();
   stream_.set_no_delay();
   stream_.start_reading();
 }
@@ -209,9 +212,10 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
     if (plan.where == Where::no) return take_rejected("ERR sluice: CLIENT REPLY inside MULTI not supported");
     if (plan.where == Where::own && !own_ && !pin(plan.reason)) return finishing_;
   }
+  if (own_ && !own_->ready()) return false;
   if (info == nullptr || loop_.router().empty()) return forward(command.wire, plan);
   const auto standing = policies_apply();
-  if (standing == Standing::unknown) return loop_.shared() == nullptr ? refuse_without_upstream() : false;
+  if (standing == Standing::unknown) return await_upstream();
   const bool outside = standing == Standing::outside;
   const Route route = outside ? loop_.router().route_outside(*info, command, session_.in_multi())
                               : loop_.router().route(*info, command, session_.in_multi());
@@ -229,6 +233,7 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
 Client::Standing Client::policies_apply() const {
   if (session_.outside(loop_.config().upstream.db)) return Standing::outside;
   if (session_.subscribed() && session_.version() == resp::Version::resp2) return Standing::outside;
+  if (session_.user_unsure()) return Standing::stranger;
   if (!session_.user().empty()) return Standing::inside;
   switch (loop_.default_user()) {
     case DefaultUser::unknown:
@@ -255,11 +260,14 @@ bool Client::take_reset(std::string_view wire) {
   if (!quiet()) return false;
   if (!own_) {
     reply_now("+RESET\r\n");
+    session_.reset();
+    enter(loop_.anybody());
     return true;
   }
+  if (!own_->ready()) return false;
   if (session_.skips_reply()) {  // RESET ends CLIENT REPLY OFF before its reply, but not SKIP
     own_->forward(id_, wire, 0);
-    session_ = Session{};
+    session_.reset();
     session_.began({Where::own, PinReason::client, Effect::sticky});
     return true;
   }
@@ -288,7 +296,7 @@ bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& co
 bool Client::forward(std::string_view wire, const Session::Plan& plan) {
   if (replies_.writing()) return false;
   Upstream* up = upstream();
-  if (up == nullptr) return refuse_without_upstream();
+  if (up == nullptr) return await_upstream();
   if (up->congested()) return false;
   if (plan.effect != Effect::none || plan.replies != 1) return forward_effect(*up, wire, plan);
   loop_.metrics().commands_forwarded.add();
@@ -331,7 +339,7 @@ bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::
   }
   if (plan.replies == 0) {  // nobody will tell how it went: most likely well
     up.forward(id_, wire, 0);
-    apply_effect(plan.effect, wire, true);
+    apply_effect(plan.effect, wire, {});
     return true;
   }
   ++outstanding_;
@@ -345,11 +353,17 @@ bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::
   return true;
 }
 
-Upstream* Client::upstream() { return own_ ? own_.get() : loop_.shared(); }
+Upstream* Client::upstream() { return own_ ? own_.get() : pool_->shared(); }
 
-bool Client::refuse_without_upstream() {
+// There is no connection to share: false when one is being made, else the client is refused.
+bool Client::await_upstream() {
+  if (pool_->shared() != nullptr || pool_->expects_shared()) return false;
+  return refuse_without_upstream(pool_->why_down().empty() ? loop_.why_down() : pool_->why_down());
+}
+
+bool Client::refuse_without_upstream(const std::string& why) {
   if (!quiet()) return false;
-  reply_now(resp::error_reply("LOADING sluice: upstream unavailable: " + loop_.why_down()));
+  reply_now(resp::error_reply("LOADING sluice: upstream unavailable: " + why));
   finish();
   return true;
 }
@@ -358,11 +372,12 @@ bool Client::refuse_without_upstream() {
 bool Client::pin(PinReason reason) {
   flush_run();
   if (outstanding_ != 0 || !replies_.empty()) return false;
-  own_ = loop_.take_private(id_);
-  if (!own_) {
-    refuse_without_upstream();
+  if (loop_.anybody().shared() == nullptr) {
+    refuse_without_upstream(loop_.why_down());
     return false;
   }
+  own_ = pool_->lend(id_);
+  relabel_own({}, session_.labels());
   pin_reason_ = reason;
   loop_.metrics().pin(reason);
   return true;
@@ -370,9 +385,23 @@ bool Client::pin(PinReason reason) {
 
 void Client::unpin_if_possible() {
   if (!own_ || always_own_ || closed_ || outstanding_ != 0 || run_replies_ != 0) return;
-  if (relaying_ || !session_.shareable()) return;
+  if (relaying_ || !session_.shareable() || !own_->ready()) return;
+  relabel_own(session_.labels(), {});
   loop_.metrics().unpin(pin_reason_);
-  loop_.give_back(std::move(own_), true);
+  enter(loop_.pool_of(session_.identity(loop_.config().upstream.db)));
+  pool_->give_back(std::move(own_));
+}
+
+// Redis has accepted these labels before.
+void Client::relabel_own(const Labels& from, const Labels& to) {
+  const Commands commands = commands_to_relabel(from, to);
+  if (commands.count != 0) own_->expect({}, commands.wire, Expect::dropped, commands.count, {});
+}
+
+void Client::enter(UpstreamPool& pool) {
+  pool.join();
+  pool_->leave();
+  pool_ = &pool;
 }
 
 // --- From the upstream -------------------------------------------------------------------------------------------
@@ -406,25 +435,43 @@ void Client::effect_seen(std::string_view note, std::string_view reply) {
   const auto effect = static_cast<Effect>(note[0]);
   const bool ends = effect == Effect::end_multi || effect == Effect::exec_select || effect == Effect::unwatch;
   if (ends && refused && own_) session_.end_refused();
-  apply_effect(effect, note.substr(1), !reply.starts_with('-') && !reply.starts_with("*-1"));
+  apply_effect(effect, note.substr(1), reply);
 }
 
-void Client::apply_effect(Effect effect, std::string_view wire, bool ok) {
+// `reply` is empty where none will come: most likely it went well.
+void Client::apply_effect(Effect effect, std::string_view wire, std::string_view reply) {
+  const bool ok = !reply.starts_with('-') && !reply.starts_with("*-1");
   if (effect == Effect::block) return session_.block_done();
-  if (effect == Effect::reset) {
-    session_ = Session{};
-    multi_guarded_.clear();
-  }
   if (effect == Effect::exec_select) return session_.exec_select_done(ok);
-  if (!ok || !shows_in_reply(effect)) return;
+  if (effect == Effect::reset) {
+    session_.reset();
+    multi_guarded_.clear();
+    return select_configured_db();
+  }
+  if (!shows_in_reply(effect)) return;
   resp::CommandParser parser;
   resp::Command command;
   parser.next(wire, command);
+  if (effect == Effect::select && ok) {
+    session_.select_done(session_.plan(resp::find_command("select"), command).db);
+  } else if (effect == Effect::label && ok) {
+    session_.label_done(command);
+  } else if (effect == Effect::auth || effect == Effect::hello) {
+    identified(command, reply, ok);
+  }
+}
+
+// AUTH or HELLO was answered.
+void Client::identified(const resp::Command& command, std::string_view reply, bool ok) {
   const bool had_user = !session_.user().empty();
-  if (effect == Effect::select) session_.select_done(session_.plan(resp::find_command("select"), command).db);
-  if (effect == Effect::auth) session_.auth_done(std::string(command.args.size() == 3 ? command.args[1] : "default"));
-  if (effect == Effect::hello) session_.hello_done(command);
-  if (effect == Effect::hello && own_->inspecting()) own_->inspect(session_.version() == resp::Version::resp3);
+  if (reply.empty()) {
+    session_.identify_unseen();
+  } else if (!ok) {
+    session_.identify_refused(command, reply);
+  } else {
+    session_.identify_done(command);
+    if (own_->inspecting()) own_->inspect(session_.version() == resp::Version::resp3);
+  }
   if (!had_user && !session_.user().empty() && session_.db() < 0) select_configured_db();
 }
 
@@ -449,12 +496,22 @@ void Client::upstream_lost(bool sent, const std::string& reason) {
   finish();
 }
 
-void Client::own_upstream_down() {
+void Client::own_upstream_down(const std::string& reason) {
   if (closed_) return;
-  if (own_) loop_.metrics().unpin(pin_reason_);
-  if (own_) loop_.give_back(std::move(own_), false);
+  const bool unused = own_ && !own_->prepared();
+  discard_own();
   outstanding_ = 0;
-  finish();
+  if (unused) {
+    refuse_without_upstream(reason);
+  } else {
+    finish();
+  }
+}
+
+void Client::discard_own() {
+  if (!own_) return;
+  loop_.metrics().unpin(pin_reason_);
+  loop_.discard(std::move(own_));
 }
 
 // --- Writing and closing -----------------------------------------------------------------------------------------
@@ -504,8 +561,8 @@ void Client::close() {
   if (closed_) return;
   closed_ = true;
   stream_.stop_reading();
-  if (own_) loop_.metrics().unpin(pin_reason_);
-  if (own_) loop_.give_back(std::move(own_), false);
+  discard_own();
+  pool_->leave();
   loop_.remove(*this);
 }
 

@@ -22,6 +22,7 @@ struct Finish;
 namespace sluice::proxy {
 
 class Loop;
+class UpstreamPool;
 struct Route;
 
 // Replies keep the order of the commands. Those of forwarded commands come in order by themselves; a command that a
@@ -49,7 +50,7 @@ class Client final : private Stream::Handler, private Flushable {
   void subscription_changed(std::string_view kind, std::int64_t remaining);
   void upstream_lost(bool sent, const std::string& reason);
   void read_lost(std::uint32_t policy, std::string_view command, bool sent, const std::string& reason);
-  void own_upstream_down();
+  void own_upstream_down(const std::string& reason);
 
   // The operation that slot `slot` waits for has ended.
   void fill(std::uint64_t slot, policies::Finish finish);
@@ -97,11 +98,15 @@ class Client final : private Stream::Handler, private Flushable {
   bool forward_effect(Upstream& upstream, std::string_view wire, const Session::Plan& plan);
   bool forward_held(Upstream& upstream, std::string_view wire, const Session::Plan& plan,
                     const std::vector<std::string>& keys);
-  bool refuse_without_upstream();
+  bool await_upstream();
+  bool refuse_without_upstream(const std::string& why);
 
   void flush_run();
   bool pin(PinReason reason);
   void unpin_if_possible();
+  void relabel_own(const Labels& from, const Labels& to);
+  void discard_own();
+  void enter(UpstreamPool& pool);
   Upstream* upstream();
 
   bool quiet() const { return outstanding_ == 0 && run_replies_ == 0 && replies_.empty(); }
@@ -110,7 +115,8 @@ class Client final : private Stream::Handler, private Flushable {
   void swallow_reply();
   std::uint64_t open_slot(std::size_t row, const resp::CommandInfo* info, bool write);
   void begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down);
-  void apply_effect(Effect effect, std::string_view wire, bool ok);
+  void apply_effect(Effect effect, std::string_view wire, std::string_view reply);
+  void identified(const resp::Command& command, std::string_view reply, bool ok);
   void select_configured_db();
   void check_output_limit();
   void protocol_error();
@@ -123,7 +129,8 @@ class Client final : private Stream::Handler, private Flushable {
   Stream stream_;
   resp::CommandParser parser_;
   Session session_;
-  Buffer input_;  // bytes that wait for more, or for their turn
+  Buffer input_;        // bytes that wait for more, or for their turn
+  UpstreamPool* pool_;  // of the identity the client had when it last shared a connection
   std::unique_ptr<Upstream> own_;
   PinReason pin_reason_ = PinReason::unknown;
 

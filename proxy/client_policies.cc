@@ -71,7 +71,8 @@ bool Client::take_read(std::string_view wire, std::uint32_t policy) {
   Upstream* up = upstream();
   policies::Policy& owner = loop_.router().policy(policy);
   if (up == nullptr) {
-    if (owner.options().on_redis_down != conf::OnRedisDown::sql) return refuse_without_upstream();
+    if (pool_->expects_shared()) return false;
+    if (owner.options().on_redis_down != conf::OnRedisDown::sql) return await_upstream();
     begin_miss(policy, wire, true);
     return true;
   }
@@ -111,7 +112,7 @@ bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool
     return forward_copy(wire, plan);
   }
   Upstream* up = upstream();
-  if (up == nullptr) return refuse_without_upstream();
+  if (up == nullptr) return await_upstream();
   if (up->congested()) return false;
   const bool restricted = !loop_.user_to_check(session_.user()).empty();  // may have no right to the side keys
   if (script || restricted || session_.watching() || plan.effect == Effect::block || plan.replies == 0) {
@@ -178,15 +179,14 @@ bool Client::take_rejected(std::string_view reason) {
 bool Client::take_sluice(const resp::Command& command) {
   flush_run();
   if (outstanding_ != 0 || !replies_.empty()) return false;  // it may look at, or change, what is under way
-  if (session_.user().empty() && loop_.default_user() == DefaultUser::unknown) {
-    return loop_.shared() == nullptr ? refuse_without_upstream() : false;
-  }
-  if (session_.user().empty() && loop_.default_user() == DefaultUser::must_authenticate) {
+  const bool nobody = session_.user().empty();
+  if (nobody && loop_.default_user() == DefaultUser::unknown) return await_upstream();
+  if (session_.user_unsure() || (nobody && loop_.default_user() == DefaultUser::must_authenticate)) {
     reply_now("-NOAUTH Authentication required.\r\n");
     return true;
   }
   loop_.metrics().commands_local.add();
-  const std::string user = session_.user().empty() ? "default" : session_.user();
+  const std::string user = nobody ? "default" : session_.user();
   const SluiceCaller caller{session_.version(), user, loop_.user_to_check(session_.user())};
   run_sluice_command(loop_, command, caller, id_, open_slot(0, nullptr, true));
   return true;

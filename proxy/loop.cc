@@ -14,28 +14,12 @@ namespace sluice::proxy {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{20};
-constexpr std::size_t kIdlePrivateMax = 64;
+constexpr std::chrono::seconds kUnusedPoolKept{30};
+constexpr std::chrono::seconds kProbeInterval{1};
 constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
 constexpr std::string_view kTooManyClients = "-ERR max number of clients reached\r\n";
 
 }  // namespace
-
-// --- Graveyard ---------------------------------------------------------------------------------------------------
-
-void Loop::Graveyard::bury(std::unique_ptr<Client> client) {
-  clients_.push_back(std::move(client));
-  events_.flush_later(*this);
-}
-
-void Loop::Graveyard::bury(std::unique_ptr<Upstream> upstream) {
-  upstreams_.push_back(std::move(upstream));
-  events_.flush_later(*this);
-}
-
-void Loop::Graveyard::flush_turn() {
-  clients_.clear();
-  upstreams_.clear();
-}
 
 // --- Life --------------------------------------------------------------------------------------------------------
 
@@ -45,9 +29,13 @@ Loop::Loop(Process& process)
       router_(process.config),
       policy_redis_(events_, process.config.upstream, metrics_.own_commands),
       operations_(events_, policy_redis_, mailbox_),
-      acl_(events_, policy_redis_, [this](bool open) { default_user_changed(open); }),
+      acl_(events_, policy_redis_),
       graveyard_(events_),
-      background_busy_(router_.size(), false) {}
+      common_{events_, process.config.upstream, *this, metrics_, graveyard_},
+      default_user_probe_(events_, process.config.upstream, [this](bool open) { default_user_changed(open); }),
+      background_busy_(router_.size(), false) {
+  pools_.push_back(std::make_unique<UpstreamPool>(common_, Identity{.db = process.config.upstream.db}));
+}
 
 Loop::~Loop() { end(); }
 
@@ -75,9 +63,8 @@ void Loop::end() {
   listeners_.clear();
   events_.cancel(tick_);
   events_.cancel(reconnect_);
-  if (shared_) graveyard_.bury(std::move(shared_));
-  for (auto& upstream : idle_private_) graveyard_.bury(std::move(upstream));
-  idle_private_.clear();
+  for (auto& pool : pools_) pool->close();
+  default_user_probe_.close();
   policy_redis_.close();
   mailbox_->close();
   events_.stop();
@@ -133,16 +120,24 @@ void Loop::close_idle_clients() {
 
 // --- Upstream connections ----------------------------------------------------------------------------------------
 
-Upstream* Loop::shared() { return shared_ && shared_->usable() ? shared_.get() : nullptr; }
+UpstreamPool& Loop::pool_of(const Identity& identity) {
+  const auto found =
+      std::find_if(pools_.begin(), pools_.end(), [&](const auto& pool) { return pool->identity() == identity; });
+  if (found != pools_.end()) return **found;
+  return *pools_.emplace_back(std::make_unique<UpstreamPool>(common_, identity));
+}
+
+void Loop::close_unused_pools() {
+  const auto unused = [&](const auto& pool) {
+    return pool.get() != &anybody() && pool->unused_since(events_.now() - kUnusedPoolKept);
+  };
+  if (std::none_of(pools_.begin() + 1, pools_.end(), unused)) return;
+  pools_.erase(std::remove_if(pools_.begin() + 1, pools_.end(), unused), pools_.end());
+}
 
 void Loop::connect_shared() {
   default_user_ = DefaultUser::unknown;
-  if (!shared_) {
-    shared_ = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this),
-                                         metrics_.upstream_bytes_out);
-  }
-  shared_->connect();
-  shared_->expect({}, kPing, Expect::held, 1, {});
+  anybody().connect_shared().expect({}, kPing, Expect::held, 1, {});
 }
 
 // The reply to the PING shows whether Redis lets in those who do not authenticate. While it loads its data it does not
@@ -154,74 +149,61 @@ void Loop::greeted(std::string_view reply) {
   resume_clients();
 }
 
-std::unique_ptr<Upstream> Loop::take_private(ClientId client) {
-  while (!idle_private_.empty()) {
-    auto upstream = std::move(idle_private_.back());
-    idle_private_.pop_back();
-    if (!upstream->up()) continue;
-    upstream->bind(client);
-    return upstream;
-  }
-  if (shared() == nullptr) return nullptr;
-  auto upstream = std::make_unique<Upstream>(events_, config().upstream, static_cast<UpstreamUser&>(*this),
-                                             metrics_.upstream_bytes_out);
-  upstream->bind(client);
-  upstream->connect();
-  metrics_.upstream_connections.add();
-  return upstream;
-}
-
-void Loop::give_back(std::unique_ptr<Upstream> upstream, bool reusable) {
-  upstream->bind({});
-  if (reusable && upstream->up() && idle_private_.size() < kIdlePrivateMax && !upstream->inspecting()) {
-    idle_private_.push_back(std::move(upstream));
-    return;
-  }
-  upstream->close();
-  metrics_.upstream_connections.set(metrics_.upstream_connections.value() - 1);
-  graveyard_.bury(std::move(upstream));
-}
-
 void Loop::on_up(Upstream& upstream) {
-  if (&upstream != shared_.get()) return;
-  metrics_.upstream_connections.add();
+  if (!anybody().is_shared(upstream)) return;
   if (!why_down_.empty()) log(Level::info, "connected to Redis at " + to_string(config().upstream.endpoint));
   why_down_.clear();
   note_redis_state();
 }
 
+void Loop::on_ready(Upstream& upstream) {
+  if (Client* client = find(upstream.bound())) return client->resume();
+  resume_clients();
+}
+
 void Loop::on_down(Upstream& upstream, const std::string& reason) {
   metrics_.upstream_errors.add();
-  if (&upstream == shared_.get()) {
-    if (why_down_.empty()) metrics_.upstream_connections.set(metrics_.upstream_connections.value() - 1);
-    why_down_ = reason;
-    log_rarely(Level::warning, "redis down", "Redis cannot be reached: " + reason);
-    note_redis_state();
-    default_user_ = default_user_seen_;
-    resume_clients();
-    if (draining_) return;
-    reconnect_ = events_.after(backoff_.next(), [this] {
-      metrics_.upstream_reconnects.add();
-      connect_shared();
-    });
-    return;
-  }
-  if (Client* client = find(upstream.bound())) return client->own_upstream_down();
-  const auto idle =
-      std::find_if(idle_private_.begin(), idle_private_.end(), [&](const auto& one) { return one.get() == &upstream; });
-  if (idle == idle_private_.end()) return;
-  metrics_.upstream_connections.set(metrics_.upstream_connections.value() - 1);
-  graveyard_.bury(std::move(*idle));
-  idle_private_.erase(idle);
+  if (Client* client = find(upstream.bound())) return client->own_upstream_down(reason);
+  const bool redis = anybody().is_shared(upstream);
+  const auto owner =
+      std::find_if(pools_.begin(), pools_.end(), [&](const auto& pool) { return pool->lost(upstream, reason); });
+  if (redis) return redis_lost(reason);
+  if (owner == pools_.end() || (*owner)->why_down().empty()) return;
+  UpstreamPool& pool = **owner;
+  resume_clients();
+  pool.retry();
+}
+
+void Loop::redis_lost(const std::string& reason) {
+  why_down_ = reason;
+  log_rarely(Level::warning, "redis down", "Redis cannot be reached: " + reason);
+  note_redis_state();
+  default_user_ = default_user_seen_;
+  resume_clients();
+  if (draining_) return;
+  reconnect_ = events_.after(backoff_.next(), [this] {
+    metrics_.upstream_reconnects.add();
+    connect_shared();
+  });
 }
 
 void Loop::on_uncongested(Upstream&) { resume_clients(); }
 
+// A password set while connections are open is asked only of new ones, so of the clients that have come since.
+void Loop::watch_default_user() {
+  const std::uint64_t accepted = metrics_.clients_accepted.value();
+  if (accepted == clients_probed_ || events_.now() < next_probe_) return;
+  clients_probed_ = accepted;
+  next_probe_ = events_.now() + kProbeInterval;
+  default_user_probe_.look();
+}
+
 // The connection that clients share is let in, or not, as it was when it was made; a new one shows how it is now.
 void Loop::default_user_changed(bool open) {
-  if (default_user_ == DefaultUser::unknown || (default_user_ == DefaultUser::ready) == open || !shared()) return;
+  if (default_user_ == DefaultUser::unknown || (default_user_ == DefaultUser::ready) == open) return;
+  if (anybody().shared() == nullptr) return;
   log(Level::info, "the default user of Redis has changed: connecting anew");
-  shared_->fail("the default user of Redis has changed");
+  anybody().shared()->fail("the default user of Redis has changed");
 }
 
 void Loop::resume_clients() {
@@ -329,6 +311,8 @@ void Loop::tick() {
   tick_ = events_.after(kTick, [this] { tick(); });
   metrics_.operations.set(operations_.in_progress());
   close_idle_clients();
+  close_unused_pools();
+  watch_default_user();
   if (!draining_) start_due_work();
 }
 

@@ -13,7 +13,9 @@
 #include "conf/config.h"
 #include "proxy/acl.h"
 #include "proxy/client.h"
+#include "proxy/default_user_probe.h"
 #include "proxy/event_loop.h"
+#include "proxy/graveyard.h"
 #include "proxy/listener.h"
 #include "proxy/mailbox.h"
 #include "proxy/metrics.h"
@@ -21,6 +23,7 @@
 #include "proxy/policy_redis.h"
 #include "proxy/router.h"
 #include "proxy/upstream.h"
+#include "proxy/upstream_pool.h"
 
 namespace sluice::proxy {
 
@@ -66,12 +69,14 @@ class Loop final : private UpstreamUser {
   LoopMetrics& metrics() { return metrics_; }
   PolicyRedis& policy_redis() { return policy_redis_; }
 
-  // The upstream connection all clients may share, or nullptr when Redis cannot be reached (why_down()).
-  Upstream* shared();
-  // A connection for this client alone; nullptr as above.
-  std::unique_ptr<Upstream> take_private(ClientId client);
-  // `reusable`: nothing of its client's state is left on it.
-  void give_back(std::unique_ptr<Upstream> upstream, bool reusable);
+  // The upstream connections of those who have not authenticated.
+  UpstreamPool& anybody() { return *pools_.front(); }
+  // Those of `identity`, which Redis must have granted to a client; valid while a client has joined it, or until the
+  // end of the turn.
+  UpstreamPool& pool_of(const Identity& identity);
+  // Closes a connection that had a client of its own.
+  void discard(std::unique_ptr<Upstream> upstream) { UpstreamPool::discard(common_, std::move(upstream)); }
+  // Why Redis cannot be reached; empty if it can.
   const std::string& why_down() const { return why_down_; }
 
   // Whether a client that has not authenticated may do anything; as last seen while Redis cannot be reached.
@@ -99,20 +104,6 @@ class Loop final : private UpstreamUser {
   Client* find(ClientId id);
 
  private:
-  // Frees what was removed during a turn, at its end.
-  class Graveyard final : public Flushable {
-   public:
-    explicit Graveyard(EventLoop& events) : events_(events) {}
-    ~Graveyard() { events_.forget(*this); }
-    void bury(std::unique_ptr<Client> client);
-    void bury(std::unique_ptr<Upstream> upstream);
-    void flush_turn() override;
-
-   private:
-    EventLoop& events_;
-    std::vector<std::unique_ptr<Client>> clients_;
-    std::vector<std::unique_ptr<Upstream>> upstreams_;
-  };
   struct Place {
     std::unique_ptr<Client> client;
     std::uint32_t generation = 1;
@@ -130,15 +121,19 @@ class Loop final : private UpstreamUser {
   void on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) override;
   void on_lost(ClientId client, bool sent, const std::string& reason) override;
   void on_up(Upstream& upstream) override;
+  void on_ready(Upstream& upstream) override;
   void on_down(Upstream& upstream, const std::string& reason) override;
   void on_uncongested(Upstream& upstream) override;
 
   void connect_shared();
+  void redis_lost(const std::string& reason);
   void greeted(std::string_view reply);
   void default_user_changed(bool open);
   void resume_clients();
   void tick();
   void close_idle_clients();
+  void close_unused_pools();
+  void watch_default_user();
   void start_due_work();
   void drain(std::chrono::milliseconds timeout);
   void close_clients();
@@ -164,13 +159,16 @@ class Loop final : private UpstreamUser {
   std::vector<std::uint32_t> free_places_;
   std::size_t client_count_ = 0;
 
-  std::unique_ptr<Upstream> shared_;
+  const UpstreamPool::Common common_;
+  std::vector<std::unique_ptr<UpstreamPool>> pools_;  // the first: anybody()
   Backoff backoff_;
   EventLoop::TimerId reconnect_;
-  std::vector<std::unique_ptr<Upstream>> idle_private_;
   std::string why_down_ = "not connected yet";
   DefaultUser default_user_ = DefaultUser::unknown;
   DefaultUser default_user_seen_ = DefaultUser::unknown;
+  DefaultUserProbe default_user_probe_;
+  EventLoop::TimePoint next_probe_;
+  std::uint64_t clients_probed_ = 0;  // clients accepted before the last look
 
   EventLoop::TimerId tick_;
   bool draining_ = false;

@@ -134,6 +134,10 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
 Session::Plan Session::plan_client(const resp::Command& command) const {
   const std::string_view what = command.args[1];
   if (is_word(what, "pause") || is_word(what, "unpause") || is_word(what, "help")) return {};
+  if (is_word(what, "getname") && !multi_) return own(PinReason::client, Effect::none);
+  const bool labels =
+      (is_word(what, "setname") && command.args.size() == 3) || (is_word(what, "setinfo") && command.args.size() == 4);
+  if (labels && !multi_) return own(PinReason::client, Effect::label, true);
   if (is_word(what, "tracking")) return own(PinReason::tracking, Effect::sticky);
   if (!is_word(what, "reply") || command.args.size() != 3) return own(PinReason::client, Effect::sticky);
   // Executed by EXEC it would cut off a part of EXEC's own reply.
@@ -207,16 +211,17 @@ void Session::began(const Plan& plan) {
       return;
     case Effect::select:
       if (plan.replies == 0) db_ = plan.db;  // nobody will tell whether it succeeded
-      sticky_ = true;
       break;
     case Effect::auth:
     case Effect::hello:
+    case Effect::label:
+      break;
     case Effect::raw:
     case Effect::sticky:
       sticky_ = true;
       break;
     case Effect::reset:
-      *this = Session{};
+      reset();
       break;
   }
   if (skipped) reply_mode_ = ReplyMode::on;
@@ -229,15 +234,58 @@ void Session::exec_select_done(bool executed) {
   queued_db_ = -1;
 }
 
-void Session::auth_done(std::string user) { user_ = std::move(user); }
+// CLIENT SETNAME name, CLIENT SETINFO LIB-NAME|LIB-VER text
+void Session::label_done(const resp::Command& command) {
+  const std::string value(command.args.back());
+  if (command.args.size() == 3) {
+    labels_.name = value;
+  } else {
+    (is_word(command.args[2], "lib-name") ? labels_.library : labels_.library_version) = value;
+  }
+}
 
-// HELLO [protover [AUTH user password] [SETNAME name]]
-void Session::hello_done(const resp::Command& command) {
+// AUTH [user] password; HELLO [version [AUTH user password] [SETNAME name]]
+void Session::identify_done(const resp::Command& command) {
+  if (is_word(command.name(), "auth")) {
+    user_ = command.args.size() == 3 ? command.args[1] : "default";
+    password_ = command.args.back();
+    user_unsure_ = false;
+    return;
+  }
   if (command.args.size() < 2) return;
   version_ = command.args[1] == "3" ? resp::Version::resp3 : resp::Version::resp2;
-  for (std::size_t i = 2; i + 2 < command.args.size(); ++i) {
-    if (is_word(command.args[i], "auth")) user_ = std::string(command.args[i + 1]);
+  take_hello_options(command);
+}
+
+void Session::take_hello_options(const resp::Command& command) {
+  for (std::size_t i = 2; i < command.args.size();) {
+    if (is_word(command.args[i], "auth") && i + 2 < command.args.size()) {
+      user_ = command.args[i + 1];
+      password_ = command.args[i + 2];
+      user_unsure_ = false;
+      i += 3;
+    } else if (is_word(command.args[i], "setname") && i + 1 < command.args.size()) {
+      labels_.name = command.args[i + 1];
+      i += 2;
+    } else {
+      ++i;
+    }
   }
+}
+
+// A HELLO may fail after its AUTH has succeeded (networking.c: the options are applied one by one).
+void Session::identify_refused(const resp::Command& command, std::string_view reply) {
+  const bool nothing_done = reply.starts_with("-WRONGPASS") || reply.starts_with("-NOPROTO");
+  if (nothing_done || !is_word(command.name(), "hello") || command.args.size() < 5) return;
+  user_unsure_ = sticky_ = true;
+}
+
+// RESET leaves what SETINFO has told.
+void Session::reset() {
+  Labels kept = std::move(labels_);
+  kept.name.clear();
+  *this = Session{};
+  labels_ = std::move(kept);
 }
 
 void Session::subscribe_done(std::string_view kind, std::int64_t remaining) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "proxy/identity.h"
 #include "proxy/pin_reason.h"
 #include "resp/command.h"
 #include "resp/command_table.h"
@@ -28,6 +29,7 @@ enum class Effect : std::uint8_t {
   exec_select,
   auth,
   hello,
+  label,
   reset,
   relay,  // replies can be matched no more
   raw,
@@ -69,11 +71,16 @@ class Session {
   void block_done() { --blocking_; }
   // Redis refused to end what this session takes for ended: the connection is for nobody else.
   void end_refused() { sticky_ = true; }
+  // RESET has been done, or need not be.
+  void reset();
   // These succeeded.
   void select_done(int db);
   void exec_select_done(bool executed);
-  void auth_done(std::string user);
-  void hello_done(const resp::Command& command);
+  void label_done(const resp::Command& command);     // CLIENT SETNAME or SETINFO
+  void identify_done(const resp::Command& command);  // AUTH or HELLO
+  void identify_refused(const resp::Command& command, std::string_view reply);
+  // Its reply was not asked for: who the client is for Redis cannot be told.
+  void identify_unseen() { user_unsure_ = true; }
   // A subscription was confirmed, and so many of its family remain.
   void subscribe_done(std::string_view kind, std::int64_t remaining);
 
@@ -87,7 +94,11 @@ class Session {
   bool replies_suppressed() const { return reply_mode_ != ReplyMode::on; }
   int db() const { return db_; }
   const std::string& user() const { return user_; }  // empty: as the connection began
+  bool user_unsure() const { return user_unsure_; }
   resp::Version version() const { return version_; }
+  // `first_db`: the one a connection begins in.
+  Identity identity(int first_db) const { return {version_, user_, password_, db_ < 0 ? first_db : db_}; }
+  const Labels& labels() const { return labels_; }
   // True when a command now gets no policy: the connection is not in the database policies act in, or will not be when
   // the command is executed.
   bool outside(int policy_db) const {
@@ -98,6 +109,7 @@ class Session {
  private:
   enum class ReplyMode : std::uint8_t { on, off, skip };
 
+  void take_hello_options(const resp::Command& command);
   bool refused_while_subscribed(const resp::CommandInfo& info) const;
   Plan plan_client(const resp::Command& command) const;
   Plan plan_known(const resp::CommandInfo& info, const resp::Command& command) const;
@@ -108,6 +120,7 @@ class Session {
   bool watch_ = false;
   bool sticky_ = false;
   bool relayed_ = false;
+  bool user_unsure_ = false;
   bool hides_ = false;  // EXEC will subscribe, authenticate or switch the protocol, inside its own reply
   ReplyMode reply_mode_ = ReplyMode::on;
   resp::Version version_ = resp::Version::resp2;
@@ -116,6 +129,8 @@ class Session {
   int queued_db_ = -1;  // a SELECT inside MULTI
   std::array<std::int64_t, 3> subscribed_{};
   std::string user_;
+  std::string password_;
+  Labels labels_;
 };
 
 }  // namespace sluice::proxy

@@ -5,8 +5,6 @@
 #include <cstring>
 #include <utility>
 
-#include "resp/encode.h"
-
 namespace sluice::proxy {
 namespace {
 
@@ -53,7 +51,7 @@ std::string_view after_elements(std::string_view reply, std::uint32_t elements) 
 }  // namespace
 
 Upstream::Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user, policies::Count& sent)
-    : link_(loop, options.endpoint, options.connect_timeout, *this), user_(user), sent_(sent), db_(options.db) {}
+    : link_(loop, options.endpoint, options.connect_timeout, *this), user_(user), sent_(sent) {}
 
 void Upstream::close() {
   link_.close();
@@ -75,12 +73,13 @@ void Upstream::send(std::string_view bytes) {
 
 void Upstream::connect() {
   was_up_ = false;
+  prepared_ = true;
   link_.connect();
-  if (db_ == 0) return;
-  std::string select;
-  const std::string args[] = {"SELECT", std::to_string(db_)};
-  resp::append_command(select, args);
-  expect({}, select, Expect::dropped, 1, {});
+}
+
+void Upstream::prepare(std::string_view wire, std::uint32_t replies) {
+  prepared_ = false;
+  expect({}, wire, Expect::prepared, replies, {});
 }
 
 void Upstream::forward(ClientId client, std::string_view wire, std::uint32_t replies) {
@@ -163,6 +162,7 @@ Upstream::Mode Upstream::mode_of(std::string_view bytes) {
     case Expect::confirm:
     case Expect::held:
     case Expect::dropped:
+    case Expect::prepared:
       return Mode::capturing;
   }
   return Mode::surprise;
@@ -265,7 +265,17 @@ void Upstream::finish(std::string_view reply) {
     case Expect::dropped:
       if (--pending_.front().replies == 0) pop();
       return;
+    case Expect::prepared:
+      return finish_prepared(reply);
   }
+}
+
+void Upstream::finish_prepared(std::string_view reply) {
+  if (reply[0] == '-') return fail("Redis says: " + std::string(reply.substr(1, reply.find('\r') - 1)));
+  if (--pending_.front().replies != 0) return;
+  pop();
+  prepared_ = true;
+  user_.on_ready(*this);
 }
 
 // Replies come as: +OK, a +QUEUED per guard, the command's +QUEUED or error, and EXEC's array.

@@ -29,6 +29,7 @@ enum class Expect : std::uint8_t {
   confirm,   // confirmations of a SUBSCRIBE or UNSUBSCRIBE
   held,      // kept whole and given to on_held instead
   dropped,   // the proxy's own
+  prepared,  // the same, but it must succeed
 };
 
 // The owner's and the clients' side of an Upstream. Ids may be stale.
@@ -53,6 +54,7 @@ class UpstreamUser {
   // The connection is gone and this client had commands outstanding; `sent` is false when none of it reached Redis.
   virtual void on_lost(ClientId client, bool sent, const std::string& reason) = 0;
   virtual void on_up(class Upstream& upstream) = 0;
+  virtual void on_ready(class Upstream& upstream) = 0;                            // after prepare()
   virtual void on_down(class Upstream& upstream, const std::string& reason) = 0;  // after the on_lost calls
   virtual void on_uncongested(class Upstream& upstream) = 0;
 
@@ -67,6 +69,12 @@ class Upstream final : private Link::Owner {
   Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user, policies::Count& sent);
 
   void connect();
+  // Sends `replies` commands first that must succeed before anything of a client is sent; else the connection fails.
+  void prepare(std::string_view wire, std::uint32_t replies);
+  // Whether clients' commands may be sent; they wait in its output while it connects.
+  bool ready() const { return prepared_ && usable(); }
+  // Whether what prepare() sent has succeeded, also once the connection is gone.
+  bool prepared() const { return prepared_; }
   // Forgets what is outstanding, except that on_held_lost() is told.
   void close();
   // As if Redis had closed it.
@@ -130,6 +138,7 @@ class Upstream final : private Link::Owner {
   bool capture(std::string_view& bytes);
   void finish(std::string_view reply);
   void finish_guarded(std::string_view reply);
+  void finish_prepared(std::string_view reply);
   bool finish_subscription(std::string_view reply);
   void pass(ClientId client, std::string_view reply);
   Pending pop();
@@ -145,13 +154,13 @@ class Upstream final : private Link::Owner {
   Buffer notes_;  // of the pending entries, in order
   Buffer held_;   // the beginning of a reply that is handled whole
   ClientId bound_;
-  int db_;
   Mode mode_ = Mode::between;
   bool inspecting_ = false;
   bool pushes_ = false;
   bool relaying_ = false;
   bool congested_ = false;
   bool was_up_ = false;
+  bool prepared_ = true;
   std::string refusal_;  // of the guarded command, from its place in the MULTI
 };
 

@@ -60,8 +60,7 @@ class AclTest : public ::testing::Test {
   int looked_up_ = 0;
   policies::Count sent_;
   PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), sent_};
-  std::vector<bool> default_seen_;
-  Acl acl_{loop_, redis_, [this](bool open) { default_seen_.push_back(open); }};
+  Acl acl_{loop_, redis_};
 };
 
 TEST_F(AclTest, AUserNotYetSeenMustBeAskedAbout) {

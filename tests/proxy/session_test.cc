@@ -46,9 +46,9 @@ Plan send(Session& session, const Words& words) {
   return plan;
 }
 
-void say_hello(Session& session, const Words& words) {
+void identify(Session& session, const Words& words) {
   const Sent sent(words);
-  session.hello_done(sent.command_view);
+  session.identify_done(sent.command_view);
 }
 
 // --- Classes of connections.md -----------------------------------------------------------------------------------
@@ -94,12 +94,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Words{"CLIENT", "REPLY", "OFF"}, Words{"CLIENT", "REPLY", "SKIP"}, Words{"CLIENT", "REPLY", "ON"},
                       Words{"CLIENT", "REPLY", "nonsense"}, Words{"CLIENT", "NO-EVICT", "ON"},
                       Words{"CLIENT", "NO-TOUCH", "ON"}, Words{"CLIENT", "ID"}, Words{"CLIENT", "INFO"},
-                      Words{"CLIENT", "LIST"}, Words{"CLIENT", "GETNAME"}, Words{"CLIENT", "SETNAME", "n"},
-                      Words{"CLIENT", "KILL", "ID", "1"}, Words{"CLIENT", "UNBLOCK", "1"}, Words{"CLIENT", "GETREDIR"},
-                      Words{"CLIENT", "CACHING", "YES"}, Words{"MONITOR"}, Words{"WAIT", "0", "0"}, Words{"READONLY"},
-                      Words{"READWRITE"}, Words{"ASKING"}, Words{"SYNC"}, Words{"PSYNC", "?", "-1"},
-                      Words{"REPLCONF", "ack", "0"}, Words{"SCRIPT", "DEBUG", "YES"}, Words{"SELECT", "1"},
-                      Words{"AUTH", "secret"}, Words{"HELLO", "3"}, Words{"JSON.SET", "k", "$", "1"}, Words{""}));
+                      Words{"CLIENT", "LIST"}, Words{"CLIENT", "SETNAME"}, Words{"CLIENT", "KILL", "ID", "1"},
+                      Words{"CLIENT", "UNBLOCK", "1"}, Words{"CLIENT", "GETREDIR"}, Words{"CLIENT", "CACHING", "YES"},
+                      Words{"MONITOR"}, Words{"WAIT", "0", "0"}, Words{"READONLY"}, Words{"READWRITE"}, Words{"ASKING"},
+                      Words{"SYNC"}, Words{"PSYNC", "?", "-1"}, Words{"REPLCONF", "ack", "0"},
+                      Words{"SCRIPT", "DEBUG", "YES"}, Words{"JSON.SET", "k", "$", "1"}, Words{""}));
 
 TEST(Session, TellsWhyAConnectionIsNeeded) {
   const std::map<std::string, std::pair<Words, PinReason>> expected{
@@ -153,7 +152,7 @@ TEST(Session, ResetForgetsEverything) {
   Session session;
   send(session, {"CLIENT", "REPLY", "OFF"});
   session.select_done(3);
-  session.auth_done("bob");
+  identify(session, {"AUTH", "bob", "secret"});
   session.began(plan_of(session, {"RESET"}));
   EXPECT_TRUE(session.shareable());
   EXPECT_EQ(session.db(), -1);
@@ -264,7 +263,7 @@ TEST(Session, ASelectInsideMultiCountsFromExecOn) {
   send(session, {"EXEC"});
   session.exec_select_done(true);
   EXPECT_EQ(session.db(), 4);
-  EXPECT_FALSE(session.shareable());
+  EXPECT_FALSE(session.shareable());  // the SELECT itself may have failed
 }
 
 TEST(Session, ADiscardedSelectNeverCounts) {
@@ -389,6 +388,75 @@ TEST(Session, ABareUnsubscribeIsConfirmedAtLeastOnce) {
 
 // --- Replayable state ----------------------------------------------------------------------------------------------
 
+class Replayable : public ::testing::TestWithParam<Words> {};
+
+TEST_P(Replayable, NeedsItsOwnConnectionOnlyUntilItIsAnswered) {
+  Session session;
+  const Plan plan = send(session, GetParam());
+  EXPECT_EQ(plan.where, Where::own);
+  EXPECT_TRUE(plan.barrier || plan.effect == Effect::none);
+  EXPECT_TRUE(session.shareable());
+}
+
+INSTANTIATE_TEST_SUITE_P(Session, Replayable,
+                         ::testing::Values(Words{"SELECT", "1"}, Words{"AUTH", "secret"},
+                                           Words{"AUTH", "bob", "secret"}, Words{"HELLO"}, Words{"HELLO", "3"},
+                                           Words{"CLIENT", "SETNAME", "n"}, Words{"client", "setinfo", "lib-name", "x"},
+                                           Words{"CLIENT", "GETNAME"}));
+
+TEST(Session, InsideMultiTheSameHoldsTheConnection) {
+  for (const Words& words : std::vector<Words>{{"CLIENT", "SETNAME", "n"}, {"AUTH", "x"}, {"SELECT", "1"}}) {
+    Session session;
+    send(session, {"MULTI"});
+    send(session, words);
+    send(session, {"EXEC"});
+    EXPECT_FALSE(session.shareable()) << words[0];
+  }
+}
+
+TEST(Session, AnIdentityIsWhatRedisHasGranted) {
+  Session session;
+  EXPECT_EQ(session.identity(7), (Identity{resp::Version::resp2, "", "", 7}));
+  identify(session, {"HELLO", "3", "AUTH", "bob", "secret"});
+  session.select_done(2);
+  EXPECT_EQ(session.identity(7), (Identity{resp::Version::resp3, "bob", "secret", 2}));
+  identify(session, {"AUTH", "other"});
+  EXPECT_EQ(session.identity(7), (Identity{resp::Version::resp3, "default", "other", 2}));
+}
+
+TEST(Session, LabelsAreRememberedAndResetForgetsTheName) {
+  Session session;
+  for (const Words& words : std::vector<Words>{
+           {"CLIENT", "SETNAME", "n"}, {"CLIENT", "SETINFO", "lib-name", "l"}, {"CLIENT", "SETINFO", "LIB-VER", "1"}}) {
+    const Sent sent(words);
+    session.label_done(sent.command_view);
+  }
+  EXPECT_EQ(session.labels(), (Labels{"n", "l", "1"}));
+  session.reset();
+  EXPECT_EQ(session.labels(), (Labels{"", "l", "1"}));
+}
+
+// Redis applies the options of HELLO one by one.
+TEST(Session, AHelloThatFailsAfterItsAuthLeavesTheUserInDoubt) {
+  Session session;
+  const Sent sent({"HELLO", "3", "AUTH", "bob", "x", "SETNAME", "not a name"});
+  session.identify_refused(sent.command_view,
+                           "-ERR Client names cannot contain spaces, newlines or special characters.");
+  EXPECT_TRUE(session.user_unsure());
+  EXPECT_FALSE(session.shareable());
+}
+
+TEST(Session, ARefusedPasswordChangesNothing) {
+  Session session;
+  const Sent hello({"HELLO", "3", "AUTH", "bob", "x"});
+  session.identify_refused(hello.command_view, "-WRONGPASS invalid username-password pair or user is disabled.");
+  const Sent auth({"AUTH", "bob", "x"});
+  session.identify_refused(auth.command_view, "-WRONGPASS invalid username-password pair or user is disabled.");
+  EXPECT_FALSE(session.user_unsure());
+  EXPECT_TRUE(session.shareable());
+  EXPECT_EQ(session.user(), "");
+}
+
 TEST(Session, ADatabaseCountsOnceItsSelectHasSucceeded) {
   Session session;
   const Plan plan = send(session, {"SELECT", "2"});
@@ -403,18 +471,18 @@ TEST(Session, ADatabaseCountsOnceItsSelectHasSucceeded) {
 TEST(Session, HelloSetsVersionAndUser) {
   Session session;
   EXPECT_TRUE(send(session, {"HELLO", "3"}).barrier);
-  say_hello(session, {"HELLO", "3", "AUTH", "bob", "secret", "SETNAME", "n"});
+  identify(session, {"HELLO", "3", "AUTH", "bob", "secret", "SETNAME", "n"});
   EXPECT_EQ(session.version(), resp::Version::resp3);
   EXPECT_EQ(session.user(), "bob");
-  say_hello(session, {"HELLO", "2", "SETNAME", "n", "auth", "eve", "secret"});
+  identify(session, {"HELLO", "2", "SETNAME", "n", "auth", "eve", "secret"});
   EXPECT_EQ(session.version(), resp::Version::resp2);
   EXPECT_EQ(session.user(), "eve");
 }
 
 TEST(Session, ABareHelloChangesNeitherVersionNorUser) {
   Session session;
-  say_hello(session, {"HELLO", "3"});
-  say_hello(session, {"HELLO"});
+  identify(session, {"HELLO", "3"});
+  identify(session, {"HELLO"});
   EXPECT_EQ(session.version(), resp::Version::resp3);
   EXPECT_EQ(session.user(), "");
 }
@@ -481,10 +549,12 @@ class Connection {
     return answer;
   }
 
-  // A new client would notice nothing.
-  bool pristine() const {
-    return !multi_ && !watch_ && !identity_ && !off_ && !skip_ && db_ == 0 && user_.empty() && protocol_ == "2" &&
-           channels_.empty() && patterns_.empty() && shards_.empty();
+  // A client of the same identity would notice nothing once the name is taken away.
+  bool is_of(const Identity& identity, const Labels& labels) const {
+    const bool clean = !multi_ && !watch_ && !identity_ && !off_ && !skip_ && channels_.empty() && patterns_.empty() &&
+                       shards_.empty();
+    return clean && db_ == identity.db && user_ == identity.user && name_ == labels.name &&
+           (protocol_ == "3") == (identity.version == resp::Version::resp3);
   }
   bool multi() const { return multi_; }
   bool silent() const { return off_ || skip_; }
@@ -547,7 +617,11 @@ class Connection {
       if (words[2] == "SKIP" && !off_) skip_next_ = true;
       return {true, words[2] == "ON" ? 1U : 0U, {}};
     }
-    identity_ = true;
+    if (words[1] == "SETNAME") {
+      name_ = words[2];
+    } else {
+      identity_ = true;
+    }
     return {};
   }
 
@@ -582,12 +656,12 @@ class Connection {
   bool multi_ = false, watch_ = false, identity_ = false, off_ = false, skip_ = false, skip_next_ = false;
   bool aborted_ = false;
   int db_ = 0;
-  std::string user_, protocol_ = "2";
+  std::string user_, name_, protocol_ = "2";
   std::set<std::string> channels_, patterns_, shards_;
   std::vector<Words> queue_;
 };
 
-// One client that sends at random; replies come late and in order. Every connection it leaves goes to the next client.
+// One client that sends at random; replies come late and in order.
 class Walk {
  public:
   explicit Walk(std::uint32_t seed) : random_(seed) {}
@@ -631,7 +705,7 @@ class Walk {
     }
     if (!session_.shareable()) return;
     ++times_shared_;
-    ASSERT_TRUE(connection_.pristine());
+    ASSERT_TRUE(connection_.is_of(session_.identity(0), session_.labels()));
   }
 
   void deliver(const InFlight& reply) {
@@ -639,18 +713,19 @@ class Walk {
     if (reply.plan.effect == Effect::block) session_.block_done();
     if (!reply.answer.ok) return;
     if (reply.plan.effect == Effect::select) session_.select_done(reply.plan.db);
-    if (reply.plan.effect == Effect::auth) session_.auth_done(reply.words[1]);
-    if (reply.plan.effect == Effect::hello) say_hello(session_, reply.words);
+    if (reply.plan.effect == Effect::auth) identify(session_, reply.words);
+    if (reply.plan.effect == Effect::hello) identify(session_, reply.words);
+    if (reply.plan.effect == Effect::label) {
+      const Sent sent(reply.words);
+      session_.label_done(sent.command_view);
+    }
   }
 
-  // With replies outstanding the connection is closed, else it is kept when nothing would be missed.
   void disconnect() {
-    const bool kept = in_flight_.empty() && session_.shareable();
-    if (kept) {
-      ASSERT_TRUE(connection_.pristine());
-    } else {
-      connection_ = Connection{};
+    if (in_flight_.empty() && session_.shareable()) {
+      ASSERT_TRUE(connection_.is_of(session_.identity(0), session_.labels()));
     }
+    connection_ = Connection{};
     session_ = Session{};
     in_flight_.clear();
     barrier_ = false;

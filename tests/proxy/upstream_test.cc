@@ -47,6 +47,7 @@ class Recorder final : public UpstreamUser {
     note(sent ? "lost" : "not sent", client, "");
   }
   void on_up(Upstream&) override { note("up", {}, ""); }
+  void on_ready(Upstream&) override { note("ready", {}, ""); }
   void on_down(Upstream&, const std::string& reason) override {
     down = true;
     why = reason;
@@ -149,16 +150,27 @@ TEST_F(UpstreamTest, PassesOnAReplyBeforeItIsComplete) {
   EXPECT_EQ(seen_.replies[1], 1U);
 }
 
-TEST_F(UpstreamTest, SelectsTheConfiguredDatabaseBeforeAnythingElse) {
-  auto options = upstream_at(peer_.endpoint());
-  options.db = 5;
-  Upstream other(loop_, options, seen_, sent_);
-  other.connect();
-  other.forward(kOne, "A\r\n", 1);
-  answer("+OK\r\n+a\r\n");
-  EXPECT_EQ(peer_.received(), "*2\r\n$6\r\nSELECT\r\n$1\r\n5\r\nA\r\n");
-  EXPECT_EQ(seen_.bytes[1], "+a\r\n");
-  other.close();
+TEST_F(UpstreamTest, IsReadyOnceAllThatPreparesItHasSucceeded) {
+  upstream_.connect();
+  EXPECT_TRUE(upstream_.ready());
+  upstream_.prepare("AUTH\r\nSELECT\r\n", 2);
+  EXPECT_FALSE(upstream_.ready());
+  answer("+OK\r\n");
+  EXPECT_FALSE(upstream_.ready());
+  answer("+OK\r\n");
+  EXPECT_TRUE(upstream_.ready());
+  EXPECT_THAT(seen_.events, ElementsAre("up", "ready"));
+  EXPECT_THAT(seen_.bytes, IsEmpty());
+}
+
+TEST_F(UpstreamTest, FailsWhenRedisRefusesWhatPreparesIt) {
+  upstream_.connect();
+  upstream_.prepare("AUTH\r\nSELECT\r\n", 2);
+  answer("-WRONGPASS no\r\n+OK\r\n");
+  EXPECT_TRUE(seen_.down);
+  EXPECT_THAT(seen_.why, testing::HasSubstr("WRONGPASS no"));
+  EXPECT_FALSE(upstream_.ready());
+  EXPECT_FALSE(upstream_.prepared());
 }
 
 // --- Reads of policies -------------------------------------------------------------------------------------------
@@ -498,6 +510,7 @@ TEST_F(UpstreamTest, StopsReadingWhenItIsClosedInTheMiddle) {
     void on_subscription(ClientId, std::string_view, std::int64_t) override {}
     void on_lost(ClientId, bool, const std::string&) override {}
     void on_up(Upstream&) override {}
+    void on_ready(Upstream&) override {}
     void on_down(Upstream&, const std::string&) override {}
     void on_uncongested(Upstream&) override {}
   } closer;

@@ -1,0 +1,107 @@
+// UpstreamPool: making connections, lending them and taking them back.
+#include "proxy/upstream_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::proxy {
+namespace {
+
+constexpr std::size_t kIdleMax = 64;
+
+}  // namespace
+
+UpstreamPool::UpstreamPool(const Common& common, Identity identity)
+    : common_(common),
+      identity_(std::move(identity)),
+      anybody_(identity_ == Identity{.db = common.options.db}),
+      left_at_(common.events.now()) {}
+
+UpstreamPool::~UpstreamPool() { close(); }
+
+void UpstreamPool::close() {
+  if (shared_) discard(common_, std::move(shared_));
+  for (auto& upstream : idle_) discard(common_, std::move(upstream));
+  idle_.clear();
+}
+
+std::unique_ptr<Upstream> UpstreamPool::make() {
+  common_.metrics.upstream_connections.add();
+  return std::make_unique<Upstream>(common_.events, common_.options, common_.user, common_.metrics.upstream_bytes_out);
+}
+
+// Anybody's commands may follow at once. Those of a user wait until Redis has accepted the password: it would run them
+// as somebody else.
+void UpstreamPool::connect(Upstream& upstream) {
+  upstream.connect();
+  const Commands commands = commands_to_become(identity_);
+  if (commands.count == 0) return;
+  if (anybody_) {
+    upstream.expect({}, commands.wire, Expect::dropped, commands.count, {});
+  } else {
+    upstream.prepare(commands.wire, commands.count);
+  }
+}
+
+bool UpstreamPool::expects_shared() {
+  if (anybody_ || !why_down_.empty()) return false;
+  if (!shared_) connect_shared();
+  return true;
+}
+
+Upstream& UpstreamPool::connect_shared() {
+  shared_ = make();
+  connect(*shared_);
+  return *shared_;
+}
+
+std::unique_ptr<Upstream> UpstreamPool::lend(ClientId client) {
+  while (!idle_.empty()) {
+    auto upstream = std::move(idle_.back());
+    idle_.pop_back();
+    if (!upstream->up()) continue;
+    upstream->bind(client);
+    return upstream;
+  }
+  auto upstream = make();
+  upstream->bind(client);
+  connect(*upstream);
+  return upstream;
+}
+
+void UpstreamPool::give_back(std::unique_ptr<Upstream> upstream) {
+  upstream->bind({});
+  const bool clean = upstream->up() && upstream->ready() && !upstream->inspecting();
+  if (clean && !anybody_ && !shared_) {
+    shared_ = std::move(upstream);
+  } else if (clean && idle_.size() < kIdleMax) {
+    idle_.push_back(std::move(upstream));
+  } else {
+    discard(common_, std::move(upstream));
+  }
+}
+
+void UpstreamPool::discard(const Common& common, std::unique_ptr<Upstream> upstream) {
+  if (upstream->usable()) upstream->close();
+  common.metrics.upstream_connections.set(common.metrics.upstream_connections.value() - 1);
+  common.graveyard.bury(std::move(upstream));
+}
+
+bool UpstreamPool::lost(Upstream& upstream, const std::string& reason) {
+  if (is_shared(upstream)) {
+    if (!upstream.prepared()) why_down_ = reason;
+    discard(common_, std::move(shared_));
+    return true;
+  }
+  const auto idle = std::find_if(idle_.begin(), idle_.end(), [&](const auto& one) { return one.get() == &upstream; });
+  if (idle == idle_.end()) return false;
+  discard(common_, std::move(*idle));
+  idle_.erase(idle);
+  return true;
+}
+
+void UpstreamPool::leave() {
+  if (--clients_ == 0) left_at_ = common_.events.now();
+}
+
+}  // namespace sluice::proxy

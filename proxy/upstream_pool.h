@@ -1,0 +1,82 @@
+// UpstreamPool: the connections to Redis of one identity: the one its clients share, and idle ones to be lent.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "conf/config.h"
+#include "proxy/event_loop.h"
+#include "proxy/graveyard.h"
+#include "proxy/identity.h"
+#include "proxy/metrics.h"
+#include "proxy/upstream.h"
+
+namespace sluice::proxy {
+
+// Loop thread only. The password of its identity stays in memory as long as the pool: a new connection needs it.
+class UpstreamPool {
+ public:
+  // What the pools of a loop have in common. Lives longer than they do.
+  struct Common {
+    EventLoop& events;
+    const conf::UpstreamOptions& options;
+    UpstreamUser& user;
+    LoopMetrics& metrics;
+    Graveyard& graveyard;
+  };
+
+  UpstreamPool(const Common& common, Identity identity);
+  ~UpstreamPool();
+  UpstreamPool(const UpstreamPool&) = delete;
+  UpstreamPool& operator=(const UpstreamPool&) = delete;
+
+  const Identity& identity() const { return identity_; }
+
+  // The connection its clients share, or nullptr while there is none that commands may be sent on.
+  Upstream* shared() { return shared_ && shared_->ready() ? shared_.get() : nullptr; }
+  // Whether there will be one soon: clients wait for on_ready() or on_down(). Begins to connect where nothing is left
+  // of an earlier connection; false for the pool of those who have not authenticated, whose owner decides that.
+  bool expects_shared();
+  // Only while there is none.
+  Upstream& connect_shared();
+  bool is_shared(const Upstream& upstream) const { return &upstream == shared_.get(); }
+
+  // Closes all that are not lent.
+  void close();
+
+  // A connection for this client alone. It may still have to be prepared (Upstream::ready).
+  std::unique_ptr<Upstream> lend(ClientId client);
+  // A connection of this identity on which nothing else of its client's state is left.
+  void give_back(std::unique_ptr<Upstream> upstream);
+  // Closes a connection that is for nobody else.
+  static void discard(const Common& common, std::unique_ptr<Upstream> upstream);
+
+  // This connection is gone; false if it was none of this pool's.
+  bool lost(Upstream& upstream, const std::string& reason);
+  // The clients that waited have been told: the next one who needs it tries anew.
+  void retry() { why_down_.clear(); }
+  // Why the last attempt to make the shared connection failed, until retry().
+  const std::string& why_down() const { return why_down_; }
+
+  void join() { ++clients_; }
+  void leave();
+  // Nobody has used it since then.
+  bool unused_since(EventLoop::TimePoint time) const { return clients_ == 0 && left_at_ < time; }
+
+ private:
+  std::unique_ptr<Upstream> make();
+  void connect(Upstream& upstream);
+
+  const Common& common_;
+  const Identity identity_;
+  const bool anybody_;  // the identity a connection begins with
+  std::unique_ptr<Upstream> shared_;
+  std::vector<std::unique_ptr<Upstream>> idle_;
+  std::string why_down_;
+  std::size_t clients_ = 0;
+  EventLoop::TimePoint left_at_;
+};
+
+}  // namespace sluice::proxy
