@@ -256,7 +256,7 @@ def check(arguments):
 
 # The report.
 
-def measure(bench, arguments):
+def measure(bench, arguments, rows, profiles):
     servers = [bench.start_sluice(), bench.start_sluice("sluice+policies", policies=True)]
     if arguments.others:
         servers += [bench.start_twemproxy(), bench.start_haproxy()]
@@ -264,7 +264,6 @@ def measure(bench, arguments):
     slow, out = under_callgrind(bench)
     slow_policies, out_policies = under_callgrind(bench, "sluice-callgrind-policies", policies=True)
     malloc, count = counted(bench)
-    rows, profiles = [], []
     for cell in [rig.Cell(text) for text in arguments.cells.split(",")]:
         bench.fill(cell)
         for server in servers:
@@ -278,7 +277,6 @@ def measure(bench, arguments):
                 row["instructions"], _ = instructions(slow_policies, out_policies, cell, arguments.requests // 4)
             rows.append(row)
             show(row, first=len(rows) == 1)
-    return rows, profiles
 
 
 def columns(row):
@@ -324,14 +322,16 @@ def main():
     rig.require("valgrind", "callgrind_control", "callgrind_annotate",
                 "strace" if arguments.strace or shutil.which("perf") is None else "perf",
                 *(("nutcracker", "haproxy") if arguments.others else ()))
-    where = rig.machine() + ".\n\n"
-    with rig.Rig(arguments.sluice) as bench:
-        rows, profiles = measure(bench, arguments)
-    if arguments.markdown:
-        rig.write_section(arguments.markdown, "Counters per request",
-                          where + rig.markdown_table(HEAD, [columns(row) for row in rows]))
-    if arguments.profile:
-        write_profile(arguments.profile, profiles)
+    where, rows, profiles = rig.machine() + ".\n\n", [], []
+    try:
+        with rig.Rig(arguments.sluice) as bench:
+            measure(bench, arguments, rows, profiles)
+    finally:  # Interrupted, it reports what is done.
+        if arguments.markdown and rows:
+            rig.write_section(arguments.markdown, "Counters per request",
+                              where + rig.markdown_table(HEAD, [columns(row) for row in rows]))
+        if arguments.profile and profiles:
+            write_profile(arguments.profile, profiles)
 
 
 if __name__ == "__main__":

@@ -197,10 +197,10 @@ def show_goals(rows):
 COLLAPSE_CELLS = ("get:64:50:1", "get:1024:50:1")
 
 
-def collapsed(sample, good):
-    """Whether requests were forwarded one by one: Redis read fewer than two at a time, or spent half as much CPU again
-    on each as in the better half of the rounds."""
-    return sample["batch"] < 2 or sample["redis_cpu"] > 1.5 * good
+def collapsed(sample, good, batch):
+    """Whether requests were forwarded one by one: Redis read fewer than two at a time; or, for a part of the round, half
+    of the usual `batch`, and spent half as much CPU again on each as in the better half of the rounds."""
+    return sample["batch"] < 2 or (sample["redis_cpu"] > 1.5 * good and sample["batch"] < 0.5 * batch)
 
 
 def count_collapses(bench, targets, arguments):
@@ -219,8 +219,8 @@ def count_collapses(bench, targets, arguments):
         for name in names:
             costs = sorted(sample["redis_cpu"] for sample in samples[name])
             good = rig.median(costs[:max(1, len(costs) // 2)])
-            bad = sum(collapsed(sample, good) for sample in samples[name])
             batches = [sample["batch"] for sample in samples[name]]
+            bad = sum(collapsed(sample, good, rig.median(batches)) for sample in samples[name])
             others = rig.median(sample["others"] for sample in samples[name])
             rates = [sample["rps"] for sample in samples[name]]
             rows.append([cell.name, name, f"{bad} of {len(costs)}", f"{good:.2f}", f"{costs[-1]:.2f}",
@@ -272,14 +272,20 @@ def main():
 def compare(bench, targets, cells, arguments, where):
     kept, table = [], []
     print(LAYOUT.format(*HEAD), flush=True)
-    for cell in cells:
-        servers = targets.of(cell)
-        requests, rounds = run_cell(cell, servers, bench, arguments)
-        kept.append({"cell": cell.name, "text": cell.text, "requests": requests, "rounds": rounds})
-        for row in summarise(cell, servers, rounds):
-            table.append(columns(row))
-            print(LAYOUT.format(*table[-1]), flush=True)
-        print(flush=True)
+    try:
+        for cell in cells:
+            servers = targets.of(cell)
+            requests, rounds = run_cell(cell, servers, bench, arguments)
+            kept.append({"cell": cell.name, "text": cell.text, "requests": requests, "rounds": rounds})
+            for row in summarise(cell, servers, rounds):
+                table.append(columns(row))
+                print(LAYOUT.format(*table[-1]), flush=True)
+            print(flush=True)
+    finally:  # Interrupted, it reports the cells that are done.
+        report(kept, table, arguments, where)
+
+
+def report(kept, table, arguments, where):
     goals = judge(kept) if arguments.goals else []
     if goals:
         show_goals(goals)
