@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "resp/inline_args.h"
 #include "resp/integer.h"
@@ -38,6 +39,8 @@ CommandParser::Status CommandParser::next(std::string_view input, Command& comma
       return next_array(input, command);
     case Form::line:
       return next_line(input, command);
+    case Form::streamed:
+      return next_part(input);
     case Form::failed:
     case Form::unknown:
       break;
@@ -94,6 +97,40 @@ CommandParser::Status CommandParser::next_array(std::string_view input, Command&
   }
   resume_after(p - input.data());
   return args_left_ > 0 ? suspend_array(input) : finish(input, command, false);
+}
+
+std::optional<std::string_view> CommandParser::argument(std::string_view input, std::size_t at) const {
+  if (at >= parts_.size()) return std::nullopt;
+  return input.substr(parts_[at].offset, parts_[at].size);
+}
+
+void CommandParser::stream() {
+  form_ = Form::streamed;
+  parts_.clear();
+  if (bulk_bytes_ >= 0) bulk_bytes_ += 2;
+}
+
+// Everything up to the end of the input, but for a length that is not complete.
+CommandParser::Status CommandParser::next_part(std::string_view input) {
+  while (args_left_ > 0) {
+    if (bulk_bytes_ < 0) {
+      const Status header = read_bulk_size(input);
+      if (header == Status::error) return header;
+      if (header == Status::incomplete) break;
+      bulk_bytes_ += 2;
+    }
+    const auto present = std::min<std::size_t>(bulk_bytes_, input.size() - offset_);
+    resume_after(offset_ + present);
+    bulk_bytes_ -= static_cast<std::int64_t>(present);
+    if (bulk_bytes_ > 0) break;
+    bulk_bytes_ = -1;
+    --args_left_;
+  }
+  skipped_ = std::exchange(offset_, 0);
+  searched_ -= std::min(searched_, skipped_);
+  bytes_missing_ = bulk_bytes_ > 0 ? static_cast<std::size_t>(bulk_bytes_) : 0;
+  if (args_left_ == 0) form_ = Form::unknown;
+  return skipped_ == 0 ? Status::incomplete : Status::part;
 }
 
 CommandParser::Status CommandParser::read_array_size(std::string_view input) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,7 @@ class CommandParser {
   enum class Status {
     command,     // `command` is filled; drop command.wire.size() bytes after use
     skip,        // an empty line, `*0` or `*-1`: no command and no reply; drop skipped() bytes
+    part,        // of a command being streamed: pass skipped() bytes on and drop them; idle() when that was its end
     incomplete,  // needs more bytes after these
     error,       // error() says why; the connection must be closed after the reply. Final
   };
@@ -36,6 +38,14 @@ class CommandParser {
   // After `command` or `skip` it is ready for the next command. Any call invalidates the command found by the one
   // before, and one with empty input also gives back the memory that a very large command needed.
   Status next(std::string_view input, Command& command);
+
+  // After `incomplete`: the argument at this place of the array being read, if all of it is in `input`, the bytes just
+  // looked at.
+  std::optional<std::string_view> argument(std::string_view input, std::size_t at) const;
+  // Right after `incomplete`, with arguments of an array still to come: the command is not kept together any more.
+  // next() gives it as parts, from its first byte on, checked like any other command.
+  void stream();
+  bool streaming() const { return form_ == Form::streamed; }
 
   // Takes effect at the next array header or bulk length.
   void set_authenticated(bool authenticated) { limits_.authenticated = authenticated; }
@@ -53,7 +63,7 @@ class CommandParser {
   bool idle() const { return form_ == Form::unknown; }
 
  private:
-  enum class Form : std::uint8_t { unknown, line, array, failed };
+  enum class Form : std::uint8_t { unknown, line, array, streamed, failed };
   struct Part {
     std::size_t offset, size;
   };
@@ -61,6 +71,7 @@ class CommandParser {
   void forget_last_command(bool trim);
   Status next_line(std::string_view input, Command& command);
   Status next_array(std::string_view input, Command& command);
+  Status next_part(std::string_view input);
   Status read_array_size(std::string_view input);
   Status read_bulk_size(std::string_view input);
   Status suspend_array(std::string_view input);
@@ -72,7 +83,8 @@ class CommandParser {
   CommandLimits limits_;
   Form form_ = Form::unknown;
   std::int64_t args_left_ = 0;    // bulks of the array still to come; 0 before its header
-  std::int64_t bulk_bytes_ = -1;  // of the bulk being read; -1 before its length
+  std::int64_t bulk_bytes_ = -1;  // of the bulk being read; -1 before its length. streamed: what is still to come of
+                                  // it, its line end included
   std::size_t offset_ = 0;        // of the line or bulk being read
   std::size_t searched_ = 0;      // no line end before this offset
   std::size_t skipped_ = 0;

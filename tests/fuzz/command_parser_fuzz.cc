@@ -1,4 +1,5 @@
-// Fuzz target: CommandParser finds the same commands however the bytes arrive, and accounts for every byte.
+// Fuzz target: CommandParser finds the same commands however the bytes arrive, buffered or streamed, and accounts for
+// every byte.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -43,14 +44,23 @@ void check_views(const Command& command) {
   require(at + 2 == command.wire.data() + command.wire.size());
 }
 
-// Gives `stream` to a parser in pieces, always at a new address and with nothing readable behind it.
-Outcome parse(std::string_view stream, std::size_t piece, const CommandLimits& limits) {
+std::string describe_only(const std::string& wire, const CommandLimits& limits) {
+  CommandParser parser(limits);
+  Command command;
+  require(parser.next(wire, command) == CommandParser::Status::command && command.wire.size() == wire.size());
+  return describe(command);
+}
+
+// Gives `stream` to a parser in pieces, always at a new address and with nothing readable behind it. `streams`: has
+// every command whose name is there streamed.
+Outcome parse(std::string_view stream, std::size_t piece, const CommandLimits& limits, bool streams) {
   Outcome outcome;
   CommandParser parser(limits);
   Command command;
+  std::string parts;  // of the command being streamed
   std::size_t end = 0;
   while (true) {
-    const std::vector<char> input(stream.begin() + outcome.consumed, stream.begin() + end);
+    const std::vector<char> input(stream.begin() + outcome.consumed + parts.size(), stream.begin() + end);
     const std::string_view view(input.data(), input.size());
     switch (parser.next(view, command)) {
       case CommandParser::Status::command:
@@ -66,11 +76,23 @@ Outcome parse(std::string_view stream, std::size_t piece, const CommandLimits& l
         outcome.consumed += parser.skipped();
         require(parser.idle());
         break;
+      case CommandParser::Status::part:
+        require(parser.skipped() > 0 && parser.skipped() <= view.size());
+        parts.append(view.substr(0, parser.skipped()));
+        if (!parser.idle()) break;
+        outcome.events.push_back(describe_only(parts, limits));
+        outcome.consumed += parts.size();
+        parts.clear();
+        break;
       case CommandParser::Status::error:
         outcome.events.push_back(parser.error());
         return outcome;
       case CommandParser::Status::incomplete:
-        require(parser.idle() == view.empty());
+        require(parser.idle() == (view.empty() && !parser.streaming()));
+        if (streams && !parser.streaming() && parser.argument(view, 0)) {
+          parser.stream();
+          break;
+        }
         if (end == stream.size()) return outcome;
         end = std::min(end + piece, stream.size());
         break;
@@ -88,8 +110,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                              .authenticated = data[0] % 8 < 4};
   const std::size_t piece = 1 + data[1];
   const std::string_view stream(reinterpret_cast<const char*>(data) + 2, size - 2);
-  const Outcome whole = parse(stream, std::max<std::size_t>(stream.size(), 1), limits);
-  require(parse(stream, 1, limits) == whole);
-  require(parse(stream, piece, limits) == whole);
+  const Outcome whole = parse(stream, std::max<std::size_t>(stream.size(), 1), limits, false);
+  for (const bool streams : {false, true}) {
+    require(parse(stream, 1, limits, streams) == whole);
+    require(parse(stream, piece, limits, streams) == whole);
+  }
   return 0;
 }

@@ -263,6 +263,51 @@ TEST(CommandParser, DoesNotReadAgainWhatItHasUnderstood) {
   EXPECT_EQ(parser.next(stream, command), Status::command);
 }
 
+TEST(CommandParser, StreamedCommandsEndWhereBufferedOnesDo) {
+  for (const std::string& stream :
+       {"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\na\r\nbc\r\nPING\r\n*1\r\n$4\r\nPING\r\n"s,
+        "*4\r\n$4\r\nMSET\r\n$0\r\n\r\n$0\r\n\r\n$11\r\nhello world\r\n*0\r\n*2\r\n$3\r\nGET\r\n$1\r\nk"s,
+        "*3\r\n$3\r\nSET\r\n$1\r\nkxx$2\r\nvvxx*1\r\n$4\r\nPING\r\n"s, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n!1\r\nv\r\n"s,
+        "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$99999999999\r\n"s, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$-1\r\n"s}) {
+    const ParsedCommands buffered = parse_commands(stream, stream.size());
+    for (std::size_t piece = 1; piece <= stream.size(); ++piece) {
+      EXPECT_EQ(parse_commands(stream, piece, {}, true), buffered) << piece << " of " << stream;
+    }
+  }
+}
+
+TEST(CommandParser, StreamsWithoutHoldingWhatItHasPassedOn) {
+  const std::string stream = mset(100'000);
+  const std::size_t before = heap_bytes();
+  CommandParser parser;
+  Command command;
+  ASSERT_EQ(parser.next(std::string_view(stream).substr(0, 1000), command), Status::incomplete);
+  EXPECT_EQ(parser.argument(stream, 0), "MSET");
+  EXPECT_EQ(parser.argument(stream, 1), "1");
+  EXPECT_EQ(parser.argument(stream, 900), std::nullopt);
+  parser.stream();
+  std::size_t passed = 0;
+  for (std::size_t size = 1000; passed < stream.size(); size = std::min(size + 1000, stream.size())) {
+    ASSERT_EQ(parser.next(std::string_view(stream).substr(passed, size - passed), command), Status::part);
+    passed += parser.skipped();
+    EXPECT_GT(passed + 20, size);
+    ASSERT_LE(heap_bytes(), before + std::size_t{32} * 1024);
+  }
+  EXPECT_TRUE(parser.idle());
+}
+
+TEST(CommandParser, TellsHowManyBytesTheStreamedBulkStillNeeds) {
+  CommandParser parser;
+  Command command;
+  const std::string start = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\nabc";
+  ASSERT_EQ(parser.next(start, command), Status::incomplete);
+  parser.stream();
+  ASSERT_EQ(parser.next(start, command), Status::part);
+  EXPECT_EQ(parser.skipped(), start.size());
+  EXPECT_EQ(parser.bytes_missing(), 999U);
+  ASSERT_EQ(parser.next("", command), Status::incomplete);
+}
+
 TEST(CommandParser, AllocatesNothingInTheSteadyState) {
   const std::string stream = mset(20);
   CommandParser parser;

@@ -5,10 +5,11 @@
 
 namespace sluice::resp {
 
-ParsedCommands parse_commands(std::string_view stream, std::size_t piece, CommandLimits limits) {
+ParsedCommands parse_commands(std::string_view stream, std::size_t piece, CommandLimits limits, bool streams) {
   ParsedCommands result;
   CommandParser parser(limits);
   Command command;
+  std::string parts;  // of the command being streamed
   std::size_t begin = 0;
   std::size_t end = 0;
   while (true) {
@@ -23,12 +24,25 @@ ParsedCommands parse_commands(std::string_view stream, std::size_t piece, Comman
         result.skipped += input.substr(0, parser.skipped());
         begin += parser.skipped();
         break;
+      case CommandParser::Status::part:
+        parts += input.substr(0, parser.skipped());
+        begin += parser.skipped();
+        if (parser.idle()) {
+          const ParsedCommands whole = parse_commands(parts, parts.size(), limits);
+          result.commands.insert(result.commands.end(), whole.commands.begin(), whole.commands.end());
+          parts.clear();
+        }
+        break;
       case CommandParser::Status::error:
         result.error = parser.error();
         return result;  // how much has arrived by then depends on the pieces
       case CommandParser::Status::incomplete:
+        if (streams && !parser.streaming() && parser.argument(input, 0)) {
+          parser.stream();
+          break;
+        }
         if (end == stream.size()) {
-          result.rest = input;
+          result.rest = parts + input;
           return result;
         }
         end = std::min(end + piece, stream.size());

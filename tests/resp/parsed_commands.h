@@ -25,8 +25,10 @@ struct ParsedCommands {
   bool operator==(const ParsedCommands&) const = default;
 };
 
-// Gives `stream` to a parser, `piece` bytes more each time, always at a new address.
-ParsedCommands parse_commands(std::string_view stream, std::size_t piece, CommandLimits limits = {});
+// Gives `stream` to a parser, `piece` bytes more each time, always at a new address. `streams`: has every command whose
+// name is there streamed, and parses what comes out of that.
+ParsedCommands parse_commands(std::string_view stream, std::size_t piece, CommandLimits limits = {},
+                              bool streams = false);
 
 // The same in the arrays and strings that a reader of a test wants: {{"GET", "a"}, {"PING"}}.
 std::vector<std::vector<std::string>> args_of(const ParsedCommands& parsed);
