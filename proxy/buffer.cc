@@ -21,9 +21,12 @@ constexpr std::size_t kSizes = 9;  // 1, 2, 4, ... 256 KiB
 // Free blocks of one thread, a stack per size.
 class FreeBlocks {
  public:
-  ~FreeBlocks() {
+  ~FreeBlocks() { clear(); }
+
+  void clear() {
     for (auto& stack : stacks_) {
       for (char* block : stack) std::free(block);
+      std::vector<char*>().swap(stack);
     }
   }
 
@@ -60,6 +63,8 @@ class FreeBlocks {
 thread_local FreeBlocks free_blocks;
 
 }  // namespace
+
+void Buffer::free_kept_blocks() { free_blocks.clear(); }
 
 void Buffer::append(std::string_view bytes) {
   if (bytes.empty()) return;

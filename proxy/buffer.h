@@ -39,6 +39,9 @@ class Buffer {
   void clear() { release(); }
   void swap(Buffer& other) noexcept;
 
+  // Frees the blocks that this thread keeps for the next buffers.
+  static void free_kept_blocks();
+
  private:
   void release();
   void make_room(std::size_t bytes);
