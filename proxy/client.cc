@@ -24,6 +24,10 @@ constexpr std::size_t kReadAheadBytes = 64UL << 10;
 // Room made in the input when part of a command is there already.
 constexpr std::size_t kReadBytes = 16UL << 10;
 constexpr std::size_t kReadBytesMax = 1UL << 20;
+// Commands of one client under way on a connection that others share: each of theirs may have so many before it.
+constexpr std::uint32_t kOutstandingMax = 16384;
+// With more output waiting than this it is written at once, and a connection of the client's own is not read on.
+constexpr std::size_t kOutputAheadBytes = 1UL << 20;
 // How often a client that is leaving looks whether its last commands are written.
 constexpr std::chrono::milliseconds kUnwrittenPoll{1};
 
@@ -49,6 +53,11 @@ bool shows_in_reply(Effect effect) {
   return effect == Effect::select || effect == Effect::auth || effect == Effect::hello || effect == Effect::block ||
          effect == Effect::exec_select || effect == Effect::end_multi || effect == Effect::unwatch ||
          effect == Effect::label;
+}
+
+// A client that has ended its input is taken for gone by then: nobody pops an element for it, or tells it news.
+bool waits_for_others(Effect effect) {
+  return effect == Effect::block || effect == Effect::subscribe || effect == Effect::relay || effect == Effect::raw;
 }
 
 // The note of Expect::effect: the effect, then the command.
@@ -106,6 +115,7 @@ void Client::on_end(bool orderly) {
   // A client that shut down its sending side still gets the replies to what it sent; nobody pops an element for it.
   if (!orderly || session_.blocked() || session_.subscribed() || relaying_) return close();
   ended_ = true;
+  abandon_stream();
   if (quiet() && !waits_) finish();
 }
 
@@ -116,6 +126,7 @@ void Client::resume() {
     if (closed_) return;
     input_.consume(taken);
   }
+  abandon_stream();
   unpin_if_possible();
   if (ended_ && quiet() && !waits_) return finish();
   continue_reading();
@@ -123,7 +134,12 @@ void Client::resume() {
 
 // Stops reading while what was read has to wait; a command that is merely incomplete is read on.
 void Client::continue_reading() {
-  if (input_.size() > loop_.config().proxy.query_buffer_limit) return close();
+  if (input_.size() > loop_.config().proxy.query_buffer_limit) {
+    loop_.metrics().query_limit_closes.add();
+    log_rarely(Level::warning, "query limit", "closed a client whose command passed query_buffer_limit");
+    return close();
+  }
+  note_buffers();
   if (finishing_ || ended_ || (waits_ && input_.size() >= kReadAheadBytes)) {
     stream_.stop_reading();
   } else {
@@ -134,10 +150,12 @@ void Client::continue_reading() {
 // Takes the commands that can be taken now; returns how many bytes they had.
 std::size_t Client::process(std::string_view input) {
   processing_ = true;
-  waits_ = false;
+  limit_parser();
+  waits_ = full_ = false;
   std::size_t taken = 0;
   while (!closed_ && !finishing_ && !bad_input_ && taken < input.size()) {
-    const std::size_t bytes = raw_ ? take_raw(input.substr(taken)) : take_next(input.substr(taken));
+    const std::string_view rest = input.substr(taken);
+    const std::size_t bytes = streaming_ ? take_part(rest) : raw_ ? take_raw(rest) : take_next(rest);
     if (bytes == 0) break;
     taken += bytes;
   }
@@ -156,6 +174,12 @@ std::size_t Client::take_raw(std::string_view input) {
 
 // Takes one command, or what is none; 0: not now.
 std::size_t Client::take_next(std::string_view input) {
+  if (barrier_) {
+    waits_ = outstanding_ != 0;
+    if (waits_) return 0;
+    barrier_ = false;
+    limit_parser();
+  }
   resp::Command command;
   switch (parser_.next(input, command)) {
     case resp::CommandParser::Status::command: {
@@ -178,12 +202,20 @@ std::size_t Client::take_next(std::string_view input) {
       bad_input_ = true;
       return 0;
     case resp::CommandParser::Status::incomplete:
-      return 0;
+      return take_large(input);
+    case resp::CommandParser::Status::part:
+      break;
   }
   return 0;
 }
 
+// Who must authenticate first is held to small commands, as by Redis. Not before the reply to an AUTH is here.
+void Client::limit_parser() {
+  parser_.set_authenticated(!session_.user().empty() || loop_.default_user() != DefaultUser::must_authenticate);
+}
+
 void Client::protocol_error() {
+  abandon_stream();
   if (!quiet() || finishing_) return;  // comes back here when the replies before it are out
   loop_.metrics().protocol_errors.add();
   reply_now(resp::error_reply("ERR " + parser_.error()));
@@ -193,10 +225,6 @@ void Client::protocol_error() {
 // --- Taking a command: false leaves it in the input for later -----------------------------------------------------
 
 bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
-  if (barrier_) {
-    if (outstanding_ != 0) return false;
-    barrier_ = false;
-  }
   if (info == nullptr && is_word(command.name(), "SLUICE")) return take_sluice(command);
   if (relaying_) return take_relayed(info, command);
   if (info == nullptr && is_cross_protocol(command.name())) {
@@ -213,6 +241,10 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
     if (plan.where == Where::own && !own_ && !pin(plan.reason)) return finishing_;
   }
   if (own_ && !own_->ready()) return false;
+  if (ended_ && waits_for_others(plan.effect)) {
+    finish();
+    return true;
+  }
   if (info == nullptr || loop_.router().empty()) return forward(command.wire, plan);
   const auto standing = policies_apply();
   if (standing == Standing::unknown) return await_upstream();
@@ -228,6 +260,9 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   if (ends && !multi_guarded_.empty()) return take_exec(*info, command, plan);
   return forward(command.wire, plan);
 }
+
+// Not in Redis' table, and not to be sent to it either.
+bool Client::is_own_command(std::string_view name) { return is_word(name, "SLUICE") || is_cross_protocol(name); }
 
 // How policies look at this client's commands.
 Client::Standing Client::policies_apply() const {
@@ -298,6 +333,8 @@ bool Client::forward(std::string_view wire, const Session::Plan& plan) {
   Upstream* up = upstream();
   if (up == nullptr) return await_upstream();
   if (up->congested()) return false;
+  full_ = !own_ && outstanding_ + run_replies_ >= kOutstandingMax;
+  if (full_) return false;
   if (plan.effect != Effect::none || plan.replies != 1) return forward_effect(*up, wire, plan);
   loop_.metrics().commands_forwarded.add();
   if (run_replies_ != 0 && run_.data() + run_.size() == wire.data()) {
@@ -385,7 +422,7 @@ bool Client::pin(PinReason reason) {
 
 void Client::unpin_if_possible() {
   if (!own_ || always_own_ || closed_ || outstanding_ != 0 || run_replies_ != 0) return;
-  if (relaying_ || !session_.shareable() || !own_->ready()) return;
+  if (streaming_ || relaying_ || !session_.shareable() || !own_->ready()) return;
   relabel_own(session_.labels(), {});
   loop_.metrics().unpin(pin_reason_);
   enter(loop_.pool_of(session_.identity(loop_.config().upstream.db)));
@@ -413,7 +450,7 @@ void Client::reply_bytes(std::string_view bytes) {
   } else {
     replies_.append(bytes);
   }
-  check_output_limit();
+  check_output();
   if (!closed_) loop_.events().flush_later(*this);
 }
 
@@ -424,7 +461,8 @@ void Client::reply_now(std::string_view reply) {
 
 void Client::replies_done(std::uint32_t replies) {
   outstanding_ -= std::min(outstanding_, replies);
-  if (outstanding_ != 0) return;
+  abandon_stream();
+  if (outstanding_ != 0 && !(full_ && outstanding_ <= kOutstandingMax / 2)) return;
   if (bad_input_) protocol_error();
   if (finishing_) return loop_.events().flush_later(*this);
   resume();
@@ -516,23 +554,51 @@ void Client::discard_own() {
 
 // --- Writing and closing -----------------------------------------------------------------------------------------
 
-void Client::check_output_limit() {
-  if (stream_.unwritten() + replies_.bytes() > loop_.config().proxy.client_output_buffer_limit) {
-    log_rarely(Level::warning, "output limit",
-               "closed a client that does not read its replies: "
-               "they passed client_output_buffer_limit");
-    close();
-  }
+// What a client has not taken is bounded: by not reading on, where only this client waits, and by closing it. One that
+// reads is given the chance to take what there is first.
+void Client::check_output() {
+  const std::size_t limit = loop_.config().proxy.client_output_buffer_limit;
+  if (output_bytes() <= std::min(limit, kOutputAheadBytes)) return;
+  if (!write_out()) return close();
+  if (own_ && output_bytes() > std::min(limit / 2, kOutputAheadBytes)) own_->pause_reading();
+  if (output_bytes() <= limit) return;
+  loop_.metrics().output_limit_closes.add();
+  log_rarely(Level::warning, "output limit",
+             "closed a client that does not read its replies: "
+             "they passed client_output_buffer_limit");
+  close();
+}
+
+void Client::relieve_upstream() {
+  if (own_ && output_bytes() == 0) own_->resume_reading();
+}
+
+void Client::note_buffers() {
+  const std::size_t bytes = closed_ ? 0 : input_.size() + output_bytes();
+  if (bytes == noted_bytes_) return;
+  policies::Count& gauge = loop_.metrics().client_buffer_bytes;
+  gauge.set(gauge.value() + bytes - noted_bytes_);
+  noted_bytes_ = bytes;
+}
+
+bool Client::write_out() {
+  if (!stream_.writing()) loop_.metrics().client_bytes_out.add(stream_.out().size());
+  return stream_.flush();
 }
 
 void Client::flush_turn() {
   if (closed_) return;
-  if (!stream_.writing()) loop_.metrics().client_bytes_out.add(stream_.out().size());
-  if (!stream_.flush()) return close();
+  if (!write_out()) return close();
+  relieve_upstream();
+  note_buffers();
   close_if_finished();
 }
 
-void Client::on_drained() { close_if_finished(); }
+void Client::on_drained() {
+  relieve_upstream();
+  note_buffers();
+  close_if_finished();
+}
 
 // Commands that get no reply (CLIENT REPLY OFF) must still reach Redis.
 void Client::close_if_finished() {
@@ -547,6 +613,7 @@ void Client::drain() {
   if (closed_) return;
   if (session_.subscribed() || session_.blocked() || relaying_) return close();
   ended_ = true;
+  abandon_stream();
   stream_.stop_reading();
   if (quiet() && !waits_) finish();
 }
@@ -560,6 +627,7 @@ void Client::finish() {
 void Client::close() {
   if (closed_) return;
   closed_ = true;
+  note_buffers();
   stream_.stop_reading();
   discard_own();
   pool_->leave();

@@ -62,7 +62,8 @@ class Client final : private Stream::Handler, private Flushable {
   void close();
 
   bool idle_since(EventLoop::TimePoint time) const {
-    return last_active_ < time && quiet() && !session_.subscribed() && !relaying_;
+    const bool stalled = streaming_ && !waits_;
+    return last_active_ < time && (quiet() || stalled) && !session_.subscribed() && !relaying_;
   }
   bool pinned() const { return own_ != nullptr; }
   Upstream* own() { return own_.get(); }
@@ -80,6 +81,12 @@ class Client final : private Stream::Handler, private Flushable {
   std::size_t process(std::string_view input);
   std::size_t take_next(std::string_view input);
   std::size_t take_raw(std::string_view input);
+  std::size_t take_large(std::string_view input);
+  std::size_t take_part(std::string_view input);
+  static bool is_own_command(std::string_view name);
+  bool may_stream(const resp::CommandInfo* info, std::string_view input) const;
+  bool begin_stream(const resp::CommandInfo* info);
+  void abandon_stream();
   bool take(const resp::CommandInfo* info, const resp::Command& command);
   bool take_relayed(const resp::CommandInfo* info, const resp::Command& command);
   bool take_quit();
@@ -118,7 +125,12 @@ class Client final : private Stream::Handler, private Flushable {
   void apply_effect(Effect effect, std::string_view wire, std::string_view reply);
   void identified(const resp::Command& command, std::string_view reply, bool ok);
   void select_configured_db();
-  void check_output_limit();
+  void check_output();
+  void relieve_upstream();
+  std::size_t output_bytes() const { return stream_.unwritten() + replies_.bytes(); }
+  bool write_out();
+  void note_buffers();
+  void limit_parser();
   void protocol_error();
   void finish();
   void close_if_finished();
@@ -142,6 +154,7 @@ class Client final : private Stream::Handler, private Flushable {
   std::uint32_t run_replies_ = 0;
 
   std::vector<std::string> multi_guarded_;  // keys whose leases must be cleared when EXEC has run
+  std::size_t noted_bytes_ = 0;             // of its buffers, as the metrics have it
   EventLoop::TimePoint last_active_;
   const bool always_own_;  // connections = "session"
   bool processing_ = false;
@@ -149,6 +162,8 @@ class Client final : private Stream::Handler, private Flushable {
   bool barrier_ = false;    // the last command sent must be answered before the next is taken
   bool relaying_ = false;   // MONITOR, SYNC: replies are passed on unmatched
   bool raw_ = false;        // and so is the input
+  bool streaming_ = false;  // a large command is on its way, piece by piece; it counts as outstanding
+  bool full_ = false;       // the input waits because too many commands are under way
   bool bad_input_ = false;  // the parser has refused the input
   bool ended_ = false;      // no more input will come
   bool finishing_ = false;  // close once everything is written

@@ -17,6 +17,9 @@ using resp::CommandId;
 // Commands of one client that policies work on at a time.
 constexpr std::size_t kSlotsMax = 1024;
 
+// Keys of policies that one transaction may write.
+constexpr std::size_t kMultiGuardedMax = 65536;
+
 constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
@@ -108,6 +111,9 @@ bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool
   flush_run();
   const std::vector<std::string>& keys = loop_.router().guarded();
   if (session_.in_multi()) {
+    if (multi_guarded_.size() + keys.size() > kMultiGuardedMax) {
+      return take_rejected("ERR sluice: too many writes on policy keys in one transaction");
+    }
     multi_guarded_.insert(multi_guarded_.end(), keys.begin(), keys.end());
     return forward_copy(wire, plan);
   }
@@ -209,7 +215,7 @@ std::uint64_t Client::open_slot(std::size_t row, const resp::CommandInfo* info, 
 void Client::fill(std::uint64_t slot, policies::Finish finish) {
   if (closed_) return;
   replies_.fill(slot, std::move(finish.reply), finish.close);
-  check_output_limit();
+  check_output();
   if (closed_) return;
   const bool last = replies_.settle(stream_.out());
   loop_.events().flush_later(*this);

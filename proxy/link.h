@@ -43,6 +43,9 @@ class Link final : private Stream::Handler, private Flushable {
   Buffer& out() { return stream_->out(); }
   void touch() { loop_.flush_later(*this); }
   std::size_t unwritten() const { return stream_ ? stream_->unwritten() : 0; }
+  // While it is up: reads no more, so that Redis has to wait; and goes on.
+  void stop_reading() { stream_->stop_reading(); }
+  void start_reading() { stream_->start_reading(); }
 
  private:
   struct Attempt;  // what getaddrinfo and connect requests point at; outlives a closed Link

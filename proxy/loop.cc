@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <numeric>
 #include <utility>
 
 #include "backends/pool.h"
@@ -16,6 +17,9 @@ namespace {
 constexpr std::chrono::milliseconds kTick{20};
 constexpr std::chrono::seconds kUnusedPoolKept{30};
 constexpr std::chrono::seconds kProbeInterval{1};
+constexpr std::chrono::seconds kMemoryTick{1};
+// What a client that came or left may have allocated and freed.
+constexpr std::uint64_t kClientBytes = 4096;
 constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
 constexpr std::string_view kTooManyClients = "-ERR max number of clients reached\r\n";
 
@@ -114,7 +118,9 @@ void Loop::close_idle_clients() {
   const auto timeout = config().proxy.idle_timeout;
   if (timeout.count() == 0) return;
   for (Place& place : clients_) {
-    if (place.client && place.client->idle_since(events_.now() - timeout)) place.client->drain();
+    if (!place.client || !place.client->idle_since(events_.now() - timeout)) continue;
+    metrics_.idle_closes.add();
+    place.client->close();
   }
 }
 
@@ -310,10 +316,21 @@ void Loop::start_everywhere(const policies::Request& request, ClientId client, s
 void Loop::tick() {
   tick_ = events_.after(kTick, [this] { tick(); });
   metrics_.operations.set(operations_.in_progress());
+  metrics_.upstream_pending.set(
+      std::accumulate(pools_.begin(), pools_.end(), std::size_t{0},
+                      [](std::size_t sum, const auto& pool) { return sum + pool->outstanding(); }));
   close_idle_clients();
   close_unused_pools();
   watch_default_user();
+  look_at_memory();
   if (!draining_) start_due_work();
+}
+
+void Loop::look_at_memory() {
+  if (events_.now() - memory_seen_ < kMemoryTick) return;
+  memory_seen_ = events_.now();
+  const std::uint64_t came_and_left = 2 * metrics_.clients_accepted.value() - client_count_;
+  memory_.look(metrics_.client_bytes_in.value() + metrics_.upstream_bytes_in.value() + came_and_left * kClientBytes);
 }
 
 void Loop::start_due_work() {

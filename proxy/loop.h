@@ -18,6 +18,7 @@
 #include "proxy/graveyard.h"
 #include "proxy/listener.h"
 #include "proxy/mailbox.h"
+#include "proxy/memory.h"
 #include "proxy/metrics.h"
 #include "proxy/operations.h"
 #include "proxy/policy_redis.h"
@@ -135,6 +136,7 @@ class Loop final : private UpstreamUser {
   void close_unused_pools();
   void watch_default_user();
   void start_due_work();
+  void look_at_memory();
   void drain(std::chrono::milliseconds timeout);
   void close_clients();
   void drain_step();
@@ -171,6 +173,8 @@ class Loop final : private UpstreamUser {
   std::uint64_t clients_probed_ = 0;  // clients accepted before the last look
 
   EventLoop::TimerId tick_;
+  MemoryTrim memory_;
+  EventLoop::TimePoint memory_seen_;
   bool draining_ = false;
   bool ended_ = false;
   std::size_t drains_left_ = 0;

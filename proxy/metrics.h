@@ -24,18 +24,22 @@ struct LoopMetrics {
 
   Count clients;  // gauge: connected now
   Count clients_accepted, clients_rejected, protocol_errors;
+  Count output_limit_closes, query_limit_closes, idle_closes;
   Count client_bytes_in, client_bytes_out;
+  Count client_buffer_bytes;  // gauge: input that waits, and replies not yet taken
 
   std::array<Count, kPinReasonNames.size()> pinned;  // gauge: clients with a connection of their own now
   std::array<Count, kPinReasonNames.size()> pins;    // since the start
 
   Count commands_forwarded, commands_policy, commands_local;  // each command is in one of them
+  Count commands_streamed;                                    // of those forwarded
   // Each command again, by its name; the last is for names Redis 7.0 does not know.
   std::array<Count, static_cast<std::size_t>(resp::CommandId::count) + 1> commands;
 
   Count upstream_connections;  // gauge: open now, shared and pinned
   Count upstream_reconnects, upstream_errors;
   Count upstream_bytes_in, upstream_bytes_out;
+  Count upstream_pending;  // gauge: runs of one client's commands that wait for replies on a shared connection
 
   Count own_up;        // gauge: 1 while the proxy's own connection is ready
   Count own_commands;  // sent on it

@@ -22,14 +22,15 @@ enum class PinReason : std::uint8_t {
   wait,
   unknown,
   raw,
+  large_request,
   session,
   count,
 };
 
 // The `reason` label of metrics and the word SLUICE PINS shows.
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(PinReason::count)> kPinReasonNames{
-    "multi", "watch",  "blocking", "subscribe", "monitor", "select", "auth",
-    "hello", "client", "tracking", "wait",      "unknown", "raw",    "session",
+    "multi",  "watch",    "blocking", "subscribe", "monitor", "select",        "auth",    "hello",
+    "client", "tracking", "wait",     "unknown",   "raw",     "large_request", "session",
 };
 
 }  // namespace sluice::proxy

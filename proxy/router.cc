@@ -68,6 +68,15 @@ Route Router::route(const resp::CommandInfo& info, const resp::Command& command,
   return route_several(info, command, in_multi);
 }
 
+bool Router::is_elsewhere(const resp::CommandInfo& info, std::optional<std::string_view> first, bool outside) const {
+  if (info.has(resp::flag::movable_keys) || info.id == CommandId::move || info.id == CommandId::copy) return false;
+  if (info.first_key == 0) {
+    return info.id != CommandId::flushall && info.id != CommandId::flushdb && info.id != CommandId::swapdb;
+  }
+  if (outside) return true;
+  return info.first_key == 1 && info.last_key == 1 && first && table_.find(*first).kind == Match::Kind::none;
+}
+
 bool Router::names_policy_db(std::string_view argument) const { return argument == db_; }
 
 // MOVE, COPY ... DB and SWAPDB into the policies' database, and FLUSHALL, which knows none.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,9 @@ class Router {
   Route route(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
   // The same for a connection in another database: only what reaches over into that of the policies.
   Route route_outside(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
+  // Whether no policy will have anything to say about a command, whatever follows its first argument (if that is
+  // there). `outside`: for a connection in another database.
+  bool is_elsewhere(const resp::CommandInfo& info, std::optional<std::string_view> first, bool outside) const;
   const std::vector<std::string>& guarded() const { return guarded_; }
   const std::string& rejection() const { return rejection_; }
   const std::string& wire() const { return wire_; }

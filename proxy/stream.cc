@@ -54,7 +54,7 @@ void Stream::stop_reading() {
 }
 
 bool Stream::writing() const { return !handle_->writing.empty(); }
-std::size_t Stream::unwritten() const { return out_.size() + handle_->writing.size(); }
+std::size_t Stream::unwritten() const { return out_.size() + uv_stream_get_write_queue_size(&handle_->stream); }
 
 bool Stream::flush() {
   if (out_.empty() || !handle_->writing.empty()) return true;

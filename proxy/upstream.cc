@@ -8,13 +8,20 @@
 namespace sluice::proxy {
 namespace {
 
-// Enough to keep Redis busy; beyond it clients wait with their input unread.
-constexpr std::size_t kCongestedBytes = 16UL << 20;
+// Runs of commands that wait for their replies, and bytes kept with them; as many as this make it congested, too.
+constexpr std::size_t kPendingMax = 1UL << 18;
+constexpr std::size_t kNoteBytesMax = 64UL << 20;
 
 // Whether a complete reply, or one that begins with these bytes, is a nil, an empty array or an empty map.
 bool finds_nothing(std::string_view reply) {
   return reply.starts_with("$-1\r") || reply.starts_with("_\r") || reply.starts_with("*0\r") ||
          reply.starts_with("%0\r") || reply.starts_with("*-1\r");
+}
+
+// Of a bulk or aggregate, and more of it than an error would be told by.
+bool begins_large(std::string_view bytes) {
+  constexpr std::size_t kEnough = 4096;
+  return bytes.size() > kEnough && bytes[0] != '-' && bytes[0] != '+' && bytes[0] != '>' && bytes[0] != '|';
 }
 
 // The text of the first element of an array or push, if that is a bulk string.
@@ -106,9 +113,31 @@ void Upstream::expect_read(ClientId client, std::string_view wire, std::uint32_t
   pending_.back().policy = policy;
 }
 
-bool Upstream::congested() {
-  if (link_.unwritten() > kCongestedBytes) congested_ = true;
+bool Upstream::above(std::size_t bytes_max) const {
+  return link_.unwritten() > bytes_max || pending_.size() > kPendingMax || notes_.size() > kNoteBytesMax;
+}
+
+bool Upstream::congested(std::size_t bytes_max) {
+  if (above(bytes_max)) congested_ = true;
   return congested_;
+}
+
+// Written out, and Redis has answered enough.
+void Upstream::check_congestion() {
+  if (!congested_ || above(0)) return;
+  congested_ = false;
+  user_.on_uncongested(*this);
+}
+
+void Upstream::pause_reading() {
+  if (paused_ || !up()) return;
+  paused_ = true;
+  link_.stop_reading();
+}
+
+void Upstream::resume_reading() {
+  if (!std::exchange(paused_, false) || !up()) return;
+  link_.start_reading();
 }
 
 void Upstream::link_up() {
@@ -116,17 +145,17 @@ void Upstream::link_up() {
   user_.on_up(*this);
 }
 
-void Upstream::link_drained() {
-  if (!congested_) return;
-  congested_ = false;
-  user_.on_uncongested(*this);
-}
+void Upstream::link_drained() { check_congestion(); }
 
 // The user may close the connection, or send on it, during any call.
 void Upstream::link_read(std::string_view bytes) {
   while (!bytes.empty() && usable()) {
     if (relaying_) return user_.on_bytes(bound_, bytes);
     if (mode_ == Mode::between) mode_ = mode_of(bytes);
+    if (mode_ == Mode::capturing && framer_.idle() && begins_large(bytes)) {
+      show_effect(bytes);
+      if (!usable()) return;
+    }
     bool in_step = false;
     switch (mode_) {
       case Mode::streaming:
@@ -145,6 +174,7 @@ void Upstream::link_read(std::string_view bytes) {
     if (in_step) continue;
     return fail("Redis sent what is not a reply");
   }
+  if (congested_ && usable()) check_congestion();
 }
 
 Upstream::Mode Upstream::mode_of(std::string_view bytes) {
@@ -166,6 +196,17 @@ Upstream::Mode Upstream::mode_of(std::string_view bytes) {
       return Mode::capturing;
   }
   return Mode::surprise;
+}
+
+// How a reply begins says what has changed: the rest of a large one need not be kept.
+void Upstream::show_effect(std::string_view bytes) {
+  if (inspecting_ || pending_.empty() || pending_.front().expect != Expect::effect) return;
+  Pending& front = pending_.front();
+  const std::string note(notes_.view().substr(0, front.note_bytes));
+  notes_.consume(std::exchange(front.note_bytes, 0));
+  front.expect = Expect::reply;
+  mode_ = Mode::streaming;
+  user_.on_effect(front.client, note, bytes);
 }
 
 // Passes on as many replies of one client as follow each other, in one piece.
@@ -309,6 +350,7 @@ bool Upstream::finish_subscription(std::string_view reply) {
 }
 
 void Upstream::link_down(const std::string& reason) {
+  paused_ = false;
   framer_ = {};
   mode_ = Mode::between;
   held_.clear();

@@ -94,7 +94,10 @@ class Upstream final : private Link::Owner {
   void expect_read(ClientId client, std::string_view wire, std::uint32_t policy);
 
   // The connection belongs to one client: what arrives unasked (messages, pushes) is for it.
-  void bind(ClientId client) { bound_ = client; }
+  void bind(ClientId client) {
+    bound_ = client;
+    resume_reading();
+  }
   // Look into arrays and pushes for messages and confirmations; needed from the first SUBSCRIBE on.
   // `pushes`: the connection speaks RESP3, where these are pushes and arrays are not.
   void inspect(bool pushes) {
@@ -106,8 +109,14 @@ class Upstream final : private Link::Owner {
   void relay() { relaying_ = true; }
   void send_raw(std::string_view bytes) { send(bytes); }
 
+  // Enough to keep Redis busy; beyond it clients wait with their input unread.
+  static constexpr std::size_t kCongestedBytes = 16UL << 20;
   // More is queued than should be: callers hold their clients' input until on_uncongested().
-  bool congested();
+  bool congested(std::size_t bytes_max = kCongestedBytes);
+
+  // Leaves further replies to the kernel, and at last to Redis: for a bound connection whose client is slow.
+  void pause_reading();
+  void resume_reading();
 
  private:
   struct Pending {
@@ -133,6 +142,7 @@ class Upstream final : private Link::Owner {
   void link_drained() override;
 
   Mode mode_of(std::string_view bytes);
+  void show_effect(std::string_view bytes);
   bool stream(std::string_view& bytes);
   bool stream_unasked(std::string_view& bytes);
   bool capture(std::string_view& bytes);
@@ -145,6 +155,8 @@ class Upstream final : private Link::Owner {
   Pending pop(std::string& note);
 
   void send(std::string_view bytes);
+  bool above(std::size_t bytes_max) const;
+  void check_congestion();
 
   Link link_;
   UpstreamUser& user_;
@@ -159,6 +171,7 @@ class Upstream final : private Link::Owner {
   bool pushes_ = false;
   bool relaying_ = false;
   bool congested_ = false;
+  bool paused_ = false;
   bool was_up_ = false;
   bool prepared_ = true;
   std::string refusal_;  // of the guarded command, from its place in the MULTI

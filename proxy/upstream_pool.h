@@ -43,6 +43,9 @@ class UpstreamPool {
   Upstream& connect_shared();
   bool is_shared(const Upstream& upstream) const { return &upstream == shared_.get(); }
 
+  // Runs of commands that wait for replies on the shared connection.
+  std::size_t outstanding() const { return shared_ ? shared_->outstanding() : 0; }
+
   // Closes all that are not lent.
   void close();
 

@@ -361,6 +361,8 @@ Connection::Connection(const Address& address) : fd_(connect_to(address)) {
 
 Connection::~Connection() { close(); }
 
+void Connection::finish_sending() { ::shutdown(fd_, SHUT_WR); }
+
 void Connection::close() {
   if (fd_ >= 0) {
     ::close(fd_);

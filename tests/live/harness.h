@@ -100,6 +100,7 @@ class Connection {
   bool read_available();      // into pending(), without waiting; false once the peer has closed
   std::string& pending() { return buffer_; }
   std::string call(const Args& command);
+  void finish_sending();  // the peer sees the end of the input and may still answer
   void close();
   void reset();  // closes with a RST
 

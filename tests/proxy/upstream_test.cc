@@ -217,6 +217,21 @@ TEST_F(UpstreamTest, ShowsTheReplyOfAnEffectWithItsCommandAndPassesItOn) {
   EXPECT_EQ(seen_.replies[1], 1U);
 }
 
+TEST_F(UpstreamTest, ShowsHowTheLargeReplyOfAnEffectBeginsAndKeepsNoneOfIt) {
+  connect();
+  const std::string value(100000, 'x');
+  upstream_.expect(kOne, "EXEC\r\n", Expect::effect, 1, "note");
+  upstream_.forward(kOne, "A\r\n", 1);
+  answer("*1\r\n$100000\r\n" + value.substr(0, 50000));
+  EXPECT_EQ(seen_.bytes[1].size(), 50013U);
+  ASSERT_EQ(seen_.events.size(), 1U);
+  EXPECT_TRUE(seen_.events[0].starts_with("effect 1: note -> *1\r\n$100000\r\n"));
+  EXPECT_EQ(seen_.replies[1], 0U);
+  answer(value.substr(50000) + "\r\n+a\r\n");
+  EXPECT_EQ(seen_.replies[1], 2U);
+  EXPECT_EQ(seen_.bytes[1], "*1\r\n$100000\r\n" + value + "\r\n+a\r\n");
+}
+
 TEST_F(UpstreamTest, PassesOnTheNoteInPlaceOfAReplacedReply) {
   connect();
   upstream_.expect(kOne, "X\r\n", Expect::replaced, 1, "-ERR sluice: no\r\n");
@@ -537,6 +552,44 @@ TEST_F(UpstreamTest, IsCongestedUntilEverythingHasReachedTheKernel) {
   peer_.pause(false);
   EXPECT_TRUE(run_until(loop_, peer_, [&] { return !upstream_.congested(); }));
   EXPECT_THAT(seen_.events, ElementsAre("uncongested"));
+}
+
+TEST_F(UpstreamTest, IsCongestedByRunsThatRedisDoesNotAnswer) {
+  constexpr int kRuns = 150000;
+  connect();
+  for (int i = 0; i < kRuns; ++i) {
+    EXPECT_FALSE(upstream_.congested());
+    upstream_.forward(kOne, "A\r\n", 1);
+    upstream_.forward(kTwo, "B\r\n", 1);
+    if (i % 10000 == 0) run_some(loop_, peer_);
+    if (upstream_.outstanding() > 1UL << 18) break;
+  }
+  EXPECT_TRUE(upstream_.congested());
+  run_some(loop_, peer_);
+  EXPECT_THAT(seen_.events, IsEmpty());
+  answer("+a\r\n+b\r\n");
+  EXPECT_THAT(seen_.events, ElementsAre("uncongested"));
+}
+
+TEST_F(UpstreamTest, LeavesRepliesUnreadWhilePaused) {
+  connect();
+  upstream_.forward(kOne, "A\r\n", 1);
+  upstream_.pause_reading();
+  answer("+a\r\n");
+  EXPECT_EQ(seen_.bytes[1], "");
+  upstream_.resume_reading();
+  run_some(loop_, peer_);
+  EXPECT_EQ(seen_.bytes[1], "+a\r\n");
+}
+
+TEST_F(UpstreamTest, ReadsAgainForTheNextClientItBelongsTo) {
+  connect();
+  upstream_.bind(kOne);
+  upstream_.pause_reading();
+  upstream_.bind(kTwo);
+  upstream_.forward(kTwo, "A\r\n", 1);
+  answer("+a\r\n");
+  EXPECT_EQ(seen_.bytes[2], "+a\r\n");
 }
 
 TEST_F(UpstreamTest, IsNotCongestedByALittle) {
