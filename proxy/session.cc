@@ -43,8 +43,9 @@ Subscription subscription_of(std::string_view kind) {
 
 bool Session::is_plain(const resp::CommandInfo& info) {
   constexpr std::uint32_t special = resp::flag::blocking | resp::flag::pubsub | resp::flag::connection |
-                                    resp::flag::transaction | resp::flag::no_auth | resp::flag::admin;
-  return !info.has(special) && info.id != CommandId::script;
+                                    resp::flag::transaction | resp::flag::no_auth | resp::flag::admin |
+                                    resp::flag::scripting;
+  return !info.has(special);
 }
 
 Session::Plan Session::plan(const resp::CommandInfo* info, const resp::Command& command) const {
@@ -126,14 +127,19 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
       return command.args.size() > 1 && is_word(command.args[1], "debug") ? own(PinReason::raw, Effect::raw, true)
                                                                           : Plan{};
     default:
-      return may_block(info, command) && !multi_ ? own(PinReason::blocking, Effect::block) : Plan{};
+      if (multi_) return {};
+      // It may run for ever: Redis reads nothing more from its connection until SCRIPT KILL comes on another one.
+      if (info.has(resp::flag::scripting)) return own(PinReason::blocking, Effect::none);
+      return may_block(info, command) ? own(PinReason::blocking, Effect::block) : Plan{};
   }
 }
 
 // CLIENT shows or changes the connection it runs on, but for a few server-wide subcommands.
 Session::Plan Session::plan_client(const resp::Command& command) const {
   const std::string_view what = command.args[1];
-  if (is_word(what, "pause") || is_word(what, "unpause") || is_word(what, "help")) return {};
+  if (is_word(what, "pause") || is_word(what, "help")) return {};
+  // Redis reads nothing from a connection whose command it has paused.
+  if (is_word(what, "unpause")) return own(PinReason::client, Effect::none);
   if (is_word(what, "getname") && !multi_) return own(PinReason::client, Effect::none);
   const bool labels =
       (is_word(what, "setname") && command.args.size() == 3) || (is_word(what, "setinfo") && command.args.size() == 4);

@@ -65,17 +65,16 @@ TEST_P(Stateless, MayShareAConnectionAndLeavesNoTrace) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Session, Stateless,
-                         ::testing::Values(Words{"GET", "k"}, Words{"set", "k", "v"}, Words{"EVAL", "return 1", "0"},
-                                           Words{"FCALL", "f", "0"}, Words{"SCRIPT", "LOAD", "return 1"},
-                                           Words{"FUNCTION", "LIST"}, Words{"SCAN", "0"}, Words{"PUBLISH", "c", "m"},
-                                           Words{"SPUBLISH", "c", "m"}, Words{"INFO"}, Words{"CONFIG", "GET", "*"},
-                                           Words{"DEBUG", "JMAP"}, Words{"SLOWLOG", "GET"}, Words{"PING"},
-                                           Words{"ECHO", "x"}, Words{"XREAD", "STREAMS", "s", "0"},
+                         ::testing::Values(Words{"GET", "k"}, Words{"set", "k", "v"},
+                                           Words{"SCRIPT", "LOAD", "return 1"}, Words{"SCRIPT", "KILL"},
+                                           Words{"SCAN", "0"}, Words{"PUBLISH", "c", "m"}, Words{"SPUBLISH", "c", "m"},
+                                           Words{"INFO"}, Words{"CONFIG", "GET", "*"}, Words{"DEBUG", "JMAP"},
+                                           Words{"SLOWLOG", "GET"}, Words{"PING"}, Words{"ECHO", "x"},
+                                           Words{"XREAD", "STREAMS", "s", "0"},
                                            Words{"XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"},
                                            Words{"PUBSUB", "CHANNELS"}, Words{"CLIENT", "PAUSE", "1"},
-                                           Words{"CLIENT", "UNPAUSE"}, Words{"CLIENT", "HELP"},
-                                           Words{"SHUTDOWN", "NOSAVE"}, Words{"ACL", "WHOAMI"}, Words{"EXEC"},
-                                           Words{"DISCARD"}, Words{"LMOVE", "a", "b", "LEFT", "LEFT"}));
+                                           Words{"CLIENT", "HELP"}, Words{"SHUTDOWN", "NOSAVE"}, Words{"ACL", "WHOAMI"},
+                                           Words{"EXEC"}, Words{"DISCARD"}, Words{"LMOVE", "a", "b", "LEFT", "LEFT"}));
 
 class Sticky : public ::testing::TestWithParam<Words> {};
 
@@ -161,15 +160,34 @@ TEST(Session, ResetForgetsEverything) {
 }
 
 TEST(Session, PlainCommandsAreThoseThatNeverTouchAConnection) {
-  for (const char* name : {"get", "set", "del", "mget", "eval", "scan", "publish"}) {
+  for (const char* name : {"get", "set", "del", "mget", "scan", "publish"}) {
     const auto* info = resp::find_command(name);
     const bool pubsub = info->has(resp::flag::pubsub);
     EXPECT_EQ(Session::is_plain(*info), !pubsub) << name;
   }
   for (const char* name : {"blpop", "subscribe", "multi", "exec", "auth", "select", "client", "script", "monitor",
-                           "psync", "quit", "reset", "hello", "wait"}) {
+                           "psync", "quit", "reset", "hello", "wait", "eval", "fcall_ro"}) {
     EXPECT_FALSE(Session::is_plain(*resp::find_command(name))) << name;
   }
+}
+
+// SCRIPT KILL, and everybody else, must get past a script that does not end.
+TEST(Session, AScriptHasAConnectionOfItsOwnWhileItRuns) {
+  for (const char* name : {"EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"}) {
+    Session session;
+    const Plan plan = plan_of(session, {name, "x", "0"});
+    EXPECT_EQ(plan.where, Where::own) << name;
+    session.began(plan);
+    EXPECT_TRUE(session.shareable()) << name;
+  }
+}
+
+TEST(Session, UnpauseDoesNotWaitBehindAPausedCommand) {
+  Session session;
+  const Plan plan = plan_of(session, {"CLIENT", "UNPAUSE"});
+  EXPECT_EQ(plan.where, Where::own);
+  session.began(plan);
+  EXPECT_TRUE(session.shareable());
 }
 
 // A plain command skips plan(): what it would say must be the plan of every stateless command.
