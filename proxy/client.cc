@@ -24,7 +24,8 @@ constexpr std::size_t kReadAheadBytes = 64UL << 10;
 // Room made in the input when part of a command is there already.
 constexpr std::size_t kReadBytes = 16UL << 10;
 constexpr std::size_t kReadBytesMax = 1UL << 20;
-// Commands of one client under way on a connection that others share: each of theirs may have so many before it.
+// Commands of one client under way: on a shared connection each of another client may have so many before it. One that
+// is blocked is read on, so that its leaving is noticed.
 constexpr std::uint32_t kOutstandingMax = 16384;
 // With more output waiting than this it is written at once, and a connection of the client's own is not read on.
 constexpr std::size_t kOutputAheadBytes = 1UL << 20;
@@ -333,7 +334,7 @@ bool Client::forward(std::string_view wire, const Session::Plan& plan) {
   Upstream* up = upstream();
   if (up == nullptr) return await_upstream();
   if (up->congested()) return false;
-  full_ = !own_ && outstanding_ + run_replies_ >= kOutstandingMax;
+  full_ = outstanding_ + run_replies_ >= kOutstandingMax && !session_.blocked();
   if (full_) return false;
   if (plan.effect != Effect::none || plan.replies != 1) return forward_effect(*up, wire, plan);
   loop_.metrics().commands_forwarded.add();

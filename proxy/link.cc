@@ -5,6 +5,12 @@
 #include <utility>
 
 namespace sluice::proxy {
+namespace {
+
+// A timer that fires so much too late was kept by a busy loop.
+constexpr std::chrono::milliseconds kLate{100};
+
+}  // namespace
 
 struct Link::Attempt {
   Link* link;  // nullptr once the attempt was given up
@@ -28,7 +34,7 @@ void Link::connect() {
   attempt_ = new Attempt{this, {}, {}};
   attempt_->resolve.data = attempt_;
   attempt_->connect.data = attempt_;
-  timer_ = loop_.after(connect_timeout_, [this] { fail("connect timed out"); });
+  limit_attempt();
   if (tcp) {
     resolve();
   } else {
@@ -38,6 +44,14 @@ void Link::connect() {
                       if (attempt->link != nullptr) attempt->link->connected(status);
                     });
   }
+}
+
+// A loop that was held up has not looked how the attempt went: the time begins anew.
+void Link::limit_attempt() {
+  timer_ = loop_.after(connect_timeout_, [this, due = loop_.now() + connect_timeout_] {
+    if (loop_.now() > due + kLate) return limit_attempt();
+    fail("connect timed out");
+  });
 }
 
 void Link::close() {

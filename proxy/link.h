@@ -56,6 +56,7 @@ class Link final : private Stream::Handler, private Flushable {
   void on_drained() override { owner_.link_drained(); }
   void flush_turn() override;
 
+  void limit_attempt();
   void resolve();
   void connect_to_next();
   void connected(int status);

@@ -17,6 +17,7 @@ namespace {
 using std::chrono::milliseconds;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 class Owner final : public Link::Owner {
  public:
@@ -136,6 +137,18 @@ TEST(Link, GivesUpConnectingWhenTheTimeIsOver) {
   EXPECT_THAT(owner.reasons, ElementsAre(HasSubstr("connect timed out")));
   run_some(loop, peer);
   EXPECT_EQ(owner.ups, 0);
+}
+
+TEST(Link, IsNotTimedOutByALoopThatWasHeldUp) {
+  EventLoop loop;
+  Peer peer(conf::Endpoint::Kind::unix_socket);
+  Owner owner;
+  Link link(loop, peer.endpoint(), milliseconds(200), owner);
+  link.connect();
+  const auto busy_until = std::chrono::steady_clock::now() + milliseconds(400);
+  while (std::chrono::steady_clock::now() < busy_until) continue;
+  ASSERT_TRUE(run_until(loop, peer, [&] { return owner.ups == 1 || !owner.reasons.empty(); }));
+  EXPECT_THAT(owner.reasons, IsEmpty());
 }
 
 TEST(Link, TellsThatAHostNameIsUnknown) {
