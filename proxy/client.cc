@@ -53,7 +53,7 @@ bool is_cross_protocol(std::string_view name) { return is_word(name, "POST") || 
 bool shows_in_reply(Effect effect) {
   return effect == Effect::select || effect == Effect::auth || effect == Effect::hello || effect == Effect::block ||
          effect == Effect::exec_select || effect == Effect::end_multi || effect == Effect::unwatch ||
-         effect == Effect::label;
+         effect == Effect::label || effect == Effect::sticky_once_done;
 }
 
 // A client that has ended its input is taken for gone by then: nobody pops an element for it, or tells it news.
@@ -74,7 +74,9 @@ Client::Client(Loop& loop, ClientId id, Stream::Kind kind)
       stream_(loop.events().uv(), kind, *this),
       parser_(limits_of(loop.config().proxy)),
       pool_(&loop.anybody()),
-      last_active_(loop.events().now()),
+      number_(loop.next_client_number()),
+      came_(loop.events().now()),
+      last_active_(came_),
       always_own_(loop.config().proxy.connections == conf::Connections::session) {}
 
 Client::~Client() { loop_.events().forget(*this); }
@@ -83,6 +85,19 @@ void Client::begin() {
   pool_->join();
   stream_.set_no_delay();
   stream_.start_reading();
+}
+
+ClientInfo Client::info() const {
+  const auto now = loop_.events().now();
+  ClientInfo info{number_, stream_.peer(), session_.labels().name, session_.user(), session_.version()};
+  info.db = session_.identity(loop_.config().upstream.db).db;
+  info.age = std::chrono::duration_cast<std::chrono::milliseconds>(now - came_);
+  info.idle = std::chrono::duration_cast<std::chrono::milliseconds>(now - last_active_);
+  if (own_) info.pinned = pin_reason_;
+  info.unanswered = outstanding_ + replies_.size();
+  info.input_bytes = input_.size();
+  info.output_bytes = stream_.unwritten() + replies_.bytes();
+  return info;
 }
 
 // --- Reading -----------------------------------------------------------------------------------------------------
@@ -240,6 +255,7 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
     if (plan.where == Where::reset) return take_reset(command.wire);
     if (plan.where == Where::no) return take_rejected("ERR sluice: CLIENT REPLY inside MULTI not supported");
     if (plan.where == Where::own && !own_ && !pin(plan.reason)) return finishing_;
+    if (plan.where == Where::own && session_.shareable()) note_pin_reason(plan.reason);
   }
   if (own_ && !own_->ready()) return false;
   if (ended_ && waits_for_others(plan.effect)) {
@@ -417,8 +433,16 @@ bool Client::pin(PinReason reason) {
   own_ = pool_->lend(id_);
   relabel_own({}, session_.labels());
   pin_reason_ = reason;
-  loop_.metrics().pin(reason);
+  loop_.metrics().pin(pin_reason_);
   return true;
+}
+
+// The client has a connection of its own, by now for this reason.
+void Client::note_pin_reason(PinReason reason) {
+  if (always_own_ || reason == pin_reason_) return;
+  loop_.metrics().unpin(pin_reason_);
+  pin_reason_ = reason;
+  loop_.metrics().pin(pin_reason_);
 }
 
 void Client::unpin_if_possible() {
@@ -473,7 +497,7 @@ void Client::effect_seen(std::string_view note, std::string_view reply) {
   const bool refused = reply.starts_with('-') && !reply.starts_with("-EXECABORT");
   const auto effect = static_cast<Effect>(note[0]);
   const bool ends = effect == Effect::end_multi || effect == Effect::exec_select || effect == Effect::unwatch;
-  if (ends && refused && own_) session_.end_refused();
+  if (ends && refused && own_) session_.stick();
   apply_effect(effect, note.substr(1), reply);
 }
 
@@ -491,7 +515,11 @@ void Client::apply_effect(Effect effect, std::string_view wire, std::string_view
   resp::CommandParser parser;
   resp::Command command;
   parser.next(wire, command);
-  if (effect == Effect::select && ok) {
+  if (effect == Effect::sticky_once_done) {
+    // What an unknown command did before it failed cannot be known, unless Redis does not know it either.
+    const bool known = resp::find_command(command.name()) != nullptr;
+    if (ok || (!known && !reply.starts_with("-ERR unknown command"))) session_.stick();
+  } else if (effect == Effect::select && ok) {
     session_.select_done(session_.plan(resp::find_command("select"), command).db);
   } else if (effect == Effect::label && ok) {
     session_.label_done(command);

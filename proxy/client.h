@@ -22,6 +22,7 @@ struct Finish;
 namespace sluice::proxy {
 
 class Loop;
+struct ClientInfo;
 class UpstreamPool;
 struct Route;
 
@@ -65,6 +66,7 @@ class Client final : private Stream::Handler, private Flushable {
     const bool stalled = streaming_ && !waits_;
     return last_active_ < time && (quiet() || stalled) && !session_.subscribed() && !relaying_;
   }
+  ClientInfo info() const;
   bool pinned() const { return own_ != nullptr; }
   Upstream* own() { return own_.get(); }
 
@@ -110,6 +112,7 @@ class Client final : private Stream::Handler, private Flushable {
 
   void flush_run();
   bool pin(PinReason reason);
+  void note_pin_reason(PinReason reason);
   void unpin_if_possible();
   void relabel_own(const Labels& from, const Labels& to);
   void discard_own();
@@ -155,6 +158,8 @@ class Client final : private Stream::Handler, private Flushable {
 
   std::vector<std::string> multi_guarded_;  // keys whose leases must be cleared when EXEC has run
   std::size_t noted_bytes_ = 0;             // of its buffers, as the metrics have it
+  const std::uint64_t number_;
+  const EventLoop::TimePoint came_;
   EventLoop::TimePoint last_active_;
   const bool always_own_;  // connections = "session"
   bool processing_ = false;

@@ -38,6 +38,7 @@ Loop::Loop(Process& process)
       common_{events_, process.config.upstream, *this, metrics_, graveyard_},
       default_user_probe_(events_, process.config.upstream, [this](bool open) { default_user_changed(open); }),
       background_busy_(router_.size(), false) {
+  process_.loops.push_back(this);
   pools_.push_back(std::make_unique<UpstreamPool>(common_, Identity{.db = process.config.upstream.db}));
 }
 
@@ -121,6 +122,32 @@ void Loop::close_idle_clients() {
     if (!place.client || !place.client->idle_since(events_.now() - timeout)) continue;
     metrics_.idle_closes.add();
     place.client->close();
+  }
+}
+
+std::vector<ClientInfo> Loop::clients_here() const {
+  std::vector<ClientInfo> found;
+  for (const Place& place : clients_) {
+    if (place.client) found.push_back(place.client->info());
+  }
+  return found;
+}
+
+// Each loop is asked on its own thread; the answers meet on this one.
+void Loop::list_clients(bool pins, resp::Version version, ClientId client, std::uint64_t slot) {
+  struct Gathered {
+    std::size_t left;
+    std::vector<ClientInfo> clients;
+  };
+  auto gathered = std::make_shared<Gathered>();
+  gathered->left = process_.loops.size();
+  for (Loop* loop : process_.loops) {
+    loop->mailbox_->post([=, this, home = mailbox_] {
+      home->post([=, this, found = loop->clients_here()] {
+        gathered->clients.insert(gathered->clients.end(), found.begin(), found.end());
+        if (--gathered->left == 0) answer(client, slot, {client_list(std::move(gathered->clients), pins, version)});
+      });
+    });
   }
 }
 

@@ -13,6 +13,7 @@
 #include "conf/config.h"
 #include "proxy/acl.h"
 #include "proxy/client.h"
+#include "proxy/client_list.h"
 #include "proxy/default_user_probe.h"
 #include "proxy/event_loop.h"
 #include "proxy/graveyard.h"
@@ -38,6 +39,8 @@ struct Process {
   const conf::Config& config;
   std::vector<sql::Pool*> pools;  // of each policy's backend
   std::atomic<int> clients{0};
+  std::atomic<std::uint64_t> clients_numbered{0};
+  std::vector<class Loop*> loops;  // filled before the first of them runs
 };
 
 // Each loop behaves as an independent proxy: nothing else is shared. Everything on the loop's thread, but for the
@@ -64,6 +67,7 @@ class Loop final : private UpstreamUser {
   std::uint64_t unflushed() const { return unflushed_; }
 
   // For the clients.
+  std::uint64_t next_client_number() { return 1 + process_.clients_numbered.fetch_add(1, std::memory_order_relaxed); }
   EventLoop& events() { return events_; }
   const conf::Config& config() const { return process_.config; }
   Router& router() { return router_; }
@@ -93,6 +97,8 @@ class Loop final : private UpstreamUser {
   void start_everywhere(const policies::Request& request, ClientId client, std::uint64_t slot);
   // FLUSHALL, FLUSHDB: runs it unless a policy holds unflushed changes.
   void start_flush(std::vector<std::string> args, std::string acl_user, ClientId client, std::uint64_t slot);
+  // SLUICE CLIENTS or PINS, of all loops.
+  void list_clients(bool pins, resp::Version version, ClientId client, std::uint64_t slot);
   // Clears leases and negative markers, for nobody to wait for.
   void clear_guards(const std::vector<std::string>& keys);
   // The reply for a slot, if the client is still there.
@@ -131,6 +137,7 @@ class Loop final : private UpstreamUser {
   void greeted(std::string_view reply);
   void default_user_changed(bool open);
   void resume_clients();
+  std::vector<ClientInfo> clients_here() const;
   void tick();
   void close_idle_clients();
   void close_unused_pools();

@@ -49,7 +49,7 @@ bool Session::is_plain(const resp::CommandInfo& info) {
 }
 
 Session::Plan Session::plan(const resp::CommandInfo* info, const resp::Command& command) const {
-  Plan plan = info == nullptr ? own(PinReason::unknown, Effect::sticky) : plan_known(*info, command);
+  Plan plan = info == nullptr ? own(PinReason::unknown, lasting()) : plan_known(*info, command);
   // Confirmations of subscriptions are sent all the same (pubsub.c: CLIENT_PUSHING).
   const bool shown = plan.effect == Effect::reply_on || plan.effect == Effect::subscribe || plan.where == Where::quit;
   if (reply_mode_ != ReplyMode::on && !shown) plan.replies = 0;
@@ -134,6 +134,9 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
   }
 }
 
+// What Redis refuses changes nothing, but for a transaction, whose parts are not looked at.
+Effect Session::lasting() const { return multi_ ? Effect::sticky : Effect::sticky_once_done; }
+
 // CLIENT shows or changes the connection it runs on, but for a few server-wide subcommands.
 Session::Plan Session::plan_client(const resp::Command& command) const {
   const std::string_view what = command.args[1];
@@ -144,8 +147,8 @@ Session::Plan Session::plan_client(const resp::Command& command) const {
   const bool labels =
       (is_word(what, "setname") && command.args.size() == 3) || (is_word(what, "setinfo") && command.args.size() == 4);
   if (labels && !multi_) return own(PinReason::client, Effect::label, true);
-  if (is_word(what, "tracking")) return own(PinReason::tracking, Effect::sticky);
-  if (!is_word(what, "reply") || command.args.size() != 3) return own(PinReason::client, Effect::sticky);
+  if (is_word(what, "tracking")) return own(PinReason::tracking, lasting());
+  if (!is_word(what, "reply") || command.args.size() != 3) return own(PinReason::client, lasting());
   // Executed by EXEC it would cut off a part of EXEC's own reply.
   if (multi_) return {Where::no, PinReason::client, Effect::none, false, 1};
   Plan plan = own(PinReason::client, Effect::sticky);
@@ -221,6 +224,9 @@ void Session::began(const Plan& plan) {
     case Effect::auth:
     case Effect::hello:
     case Effect::label:
+      break;
+    case Effect::sticky_once_done:
+      if (plan.replies == 0) sticky_ = true;
       break;
     case Effect::raw:
     case Effect::sticky:

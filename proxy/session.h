@@ -34,6 +34,7 @@ enum class Effect : std::uint8_t {
   relay,  // replies can be matched no more
   raw,
   sticky,
+  sticky_once_done,  // as sticky, unless it is refused
   reply_on,
   reply_off,
   reply_skip,
@@ -69,8 +70,8 @@ class Session {
 
   void began(const Plan& plan);
   void block_done() { --blocking_; }
-  // Redis refused to end what this session takes for ended: the connection is for nobody else.
-  void end_refused() { sticky_ = true; }
+  // The connection is for nobody else, until RESET.
+  void stick() { sticky_ = true; }
   // RESET has been done, or need not be.
   void reset();
   // These succeeded.
@@ -111,6 +112,7 @@ class Session {
 
   void take_hello_options(const resp::Command& command);
   bool refused_while_subscribed(const resp::CommandInfo& info) const;
+  Effect lasting() const;
   Plan plan_client(const resp::Command& command) const;
   Plan plan_known(const resp::CommandInfo& info, const resp::Command& command) const;
   std::int64_t subscriptions() const;

@@ -25,19 +25,23 @@ constexpr Subcommand kSubcommands[] = {
     {"help", Verb::help, 0, 0},       {"version", Verb::version, 0, 0}, {"policy", Verb::policy, 0, 1},
     {"explain", Verb::explain, 1, 1}, {"status", Verb::status, 1, 1},   {"sync", Verb::sync, 1, 1},
     {"dbget", Verb::dbget, 1, 1},     {"source", Verb::source, 1, 1},   {"invalidate", Verb::invalidate, 1, 1},
+    {"clients", Verb::clients, 0, 0}, {"pins", Verb::pins, 0, 0},
 };
 // The rest of the commands that sluice has a name for.
-constexpr std::string_view kNotBuilt[] = {"rows", "touch", "queue",   "pause", "resume",
-                                          "dlq",  "pins",  "clients", "config"};
+constexpr std::string_view kNotBuilt[] = {"rows", "touch", "queue", "pause", "resume", "dlq", "config"};
 
 constexpr std::string_view kHelp[] = {
     "SLUICE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CLIENTS",
+    "    Return the connected clients.",
     "DBGET <key>",
     "    Return what the database holds for <key>. Redis is not looked at.",
     "EXPLAIN <key>",
     "    Return the policy that owns <key> and what it does with each command.",
     "INVALIDATE <key|pattern>",
     "    Forget cached copies, leases and memories of absent rows.",
+    "PINS",
+    "    Return the clients that have a connection to Redis of their own, and why.",
     "POLICY [<name>]",
     "    Return the names of the policies, or the settings of one.",
     "SOURCE <key>",
@@ -223,6 +227,8 @@ Access access_of(const SluiceCommand& command, const Policies& policies) {
     case Verb::version:
       return Access::anyone;
     case Verb::policy:
+    case Verb::clients:
+    case Verb::pins:
       return Access::admin;
     case Verb::explain:
     case Verb::status:

@@ -16,7 +16,19 @@
 namespace sluice::proxy {
 
 struct SluiceCommand {
-  enum class Verb : std::uint8_t { help, version, policy, explain, status, sync, dbget, invalidate, source };
+  enum class Verb : std::uint8_t {
+    help,
+    version,
+    policy,
+    explain,
+    status,
+    sync,
+    dbget,
+    invalidate,
+    source,
+    clients,
+    pins
+  };
   Verb verb = Verb::help;
   std::string argument;  // a key, pattern or policy; empty only for help, version and a policy without a name
   bool operator==(const SluiceCommand&) const = default;

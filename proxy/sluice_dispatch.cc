@@ -29,6 +29,8 @@ Verb verb_of(SluiceCommand::Verb verb) {
     case SluiceCommand::Verb::version:
     case SluiceCommand::Verb::policy:
     case SluiceCommand::Verb::explain:
+    case SluiceCommand::Verb::clients:
+    case SluiceCommand::Verb::pins:
       break;
   }
   return Verb::sync;
@@ -56,6 +58,9 @@ class Dispatch {
                                                 : sluice_policy(policies(), command->argument, caller_.version));
       case SluiceCommand::Verb::explain:
         return explain(command->argument);
+      case SluiceCommand::Verb::clients:
+      case SluiceCommand::Verb::pins:
+        return loop_.list_clients(command->verb == SluiceCommand::Verb::pins, caller_.version, client_, slot_);
       case SluiceCommand::Verb::sync:
       case SluiceCommand::Verb::invalidate:
         return run_on_target(*command);

@@ -42,6 +42,19 @@ void Stream::set_no_delay() {
   if (handle_->kind == Kind::tcp) uv_tcp_nodelay(&handle_->tcp, 1);
 }
 
+std::string Stream::peer() const {
+  if (handle_->kind == Kind::unix_socket) return "unix";
+  sockaddr_storage address{};
+  int size = sizeof address;
+  char text[INET6_ADDRSTRLEN] = "";
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  if (uv_tcp_getpeername(&handle_->tcp, any, &size) != 0 || uv_ip_name(any, text, sizeof text) != 0) return {};
+  const bool v6 = address.ss_family == AF_INET6;
+  const auto port =
+      v6 ? reinterpret_cast<sockaddr_in6*>(any)->sin6_port : reinterpret_cast<sockaddr_in*>(any)->sin_port;
+  return (v6 ? "[" + std::string(text) + "]" : std::string(text)) + ":" + std::to_string(ntohs(port));
+}
+
 void Stream::start_reading() {
   if (reading_) return;
   reading_ = uv_read_start(&handle_->stream, handle_alloc, handle_read) == 0;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include <uv.h>
@@ -35,6 +36,8 @@ class Stream {
   uv_stream_t* handle();
   Kind kind() const;
   void set_no_delay();
+  // Who is at the other end: address:port, or "unix"; empty once it is gone.
+  std::string peer() const;
 
   void start_reading();
   void stop_reading();

@@ -175,5 +175,33 @@ TEST_F(Identities, ARestartOfRedisIsSurvivedByThoseWhoWereNotInTheMiddleOfSometh
   EXPECT_EQ(direct.run({"GET", "k"}), "v");
 }
 
+TEST_F(Identities, SluiceClientsAndPinsTellWhoIsThereAndWhoIsPinned) {
+  Connection plain(rig.sluice.tcp());
+  plain.call({"AUTH", "bob", "pw"});
+  Connection watcher(rig.sluice.unix_socket());
+  watcher.call({"WATCH", "k"});
+  Client asking(rig.sluice.tcp());
+  const std::string clients = asking.run({"SLUICE", "CLIENTS"});
+  EXPECT_NE(clients.find("user, bob"), std::string::npos) << clients;
+  EXPECT_NE(clients.find("127.0.0.1:"), std::string::npos) << clients;
+  const std::string pins = asking.run({"SLUICE", "PINS"});
+  EXPECT_NE(pins.find("addr, unix, user, (nil), pinned, watch"), std::string::npos) << pins;
+  EXPECT_EQ(pins.find("bob"), std::string::npos) << pins;
+}
+
+// Every loop has clients of its own; whoever asks sees them all.
+TEST(IdentitiesOfTwoLoops, SluiceClientsShowsThoseOfEveryLoop) {
+  SluiceOptions options;
+  options.loops = 2;
+  Rig rig("", "", options);
+  std::vector<std::unique_ptr<Connection>> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(std::make_unique<Connection>(rig.sluice.tcp()));
+    clients.back()->call({"CLIENT", "SETNAME", "n" + std::to_string(100 + i)});
+  }
+  const std::string shown = clients.front()->call({"SLUICE", "CLIENTS"});
+  for (int i = 0; i < 20; ++i) EXPECT_NE(shown.find("n" + std::to_string(100 + i)), std::string::npos) << i;
+}
+
 }  // namespace
 }  // namespace sluice::live

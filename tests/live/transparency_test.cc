@@ -1,5 +1,6 @@
 // Transparency: for keys without a policy, replies are byte for byte those of Redis.
 #include <iostream>
+#include <memory>
 #include <random>
 #include <regex>
 
@@ -455,9 +456,45 @@ class Generator {
     }
     return list;
   }
+  // Commands that each get one reply, and that others may speak between; who the client is changes now and then.
+  std::string polite_stream(std::size_t commands) {
+    std::string bytes;
+    for (std::size_t i = 0; i < commands; ++i) bytes += wire(roll(6) == 0 ? identity_command() : polite_command());
+    return bytes;
+  }
   std::size_t roll(std::size_t sides) { return random_() % sides; }
 
  private:
+  Args polite_command() {
+    while (true) {
+      Args one = command();
+      if (one[0] != "SUBSCRIBE" && one[0] != "UNSUBSCRIBE" && one[0] != "CLIENT") return one;
+    }
+  }
+  Args identity_command() {
+    switch (roll(10)) {
+      case 0:
+        return {"AUTH", "bob", roll(3) == 0 ? "wrong" : "pw"};
+      case 1:
+        return {"HELLO", roll(2) == 0 ? "2" : "3"};
+      case 2:
+        return {"HELLO", "3", "AUTH", "bob", "pw", "SETNAME", "n" + std::to_string(roll(3))};
+      case 3:
+        return {"SELECT", std::to_string(roll(4))};
+      case 4:
+        return {"CLIENT", "SETNAME", roll(4) == 0 ? "not a name" : "n" + std::to_string(roll(3))};
+      case 5:
+        return {"CLIENT", "GETNAME"};
+      case 6:
+        return {"ACL", "WHOAMI"};
+      case 7:
+        return {"CLIENT", "SETINFO", "LIB-NAME", "x"};
+      case 8:
+        return {"CONFIG", "GET", "port"};  // dangerous: not for bob
+      default:
+        return {"RESET"};
+    }
+  }
   std::string key() { return std::string("k") + static_cast<char>('a' + roll(6)); }
   std::string word() {
     static const std::string bytes("\r\n\0 $*\"'ab1", 12);
@@ -575,13 +612,25 @@ class Generator {
 };
 
 // SLUICE_SEED repeats a run.
-TEST(Differential, RandomStreamsCutAnywhereAreAnsweredAsByRedis) {
-  Rig rig(kFruitSchema, kFruitPolicy);
+unsigned chosen_seed() {
   const char* given = std::getenv("SLUICE_SEED");
   const unsigned seed =
       given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
   std::cout << "SLUICE_SEED=" << seed << "\n";
-  for (unsigned round = 0; round < 300; ++round) {
+  return seed;
+}
+
+// SLUICE_TRIALS streams, by default as many as a minute of a slow machine allows.
+unsigned chosen_trials(unsigned usual) {
+  const char* given = std::getenv("SLUICE_TRIALS");
+  return given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : usual;
+}
+
+TEST(Differential, RandomStreamsCutAnywhereAreAnsweredAsByRedis) {
+  Rig rig(kFruitSchema, kFruitPolicy);
+  const unsigned seed = chosen_seed();
+  const unsigned trials = chosen_trials(1000);
+  for (unsigned round = 0; round < trials; ++round) {
     Generator generator(seed + round);
     const std::string bytes = generator.stream(5 + generator.roll(60));
     SCOPED_TRACE("SLUICE_SEED=" + std::to_string(seed + round) +
@@ -595,6 +644,67 @@ TEST(Differential, RandomStreamsCutAnywhereAreAnsweredAsByRedis) {
       proxied = error.what();
     }
     ASSERT_EQ(first_difference(direct, proxied), "");
+    ASSERT_EQ(rig.redis.run({"DEBUG", "DIGEST"}), digest);
+  }
+}
+
+// What several clients say by turns: each waits for its answers, so that their order is certain.
+struct Turn {
+  std::size_t client;
+  std::size_t replies;
+  std::string bytes;
+  std::vector<std::size_t> cuts;
+};
+
+constexpr std::size_t kTalkers = 4;
+
+std::vector<Turn> conversation(Generator& generator) {
+  std::vector<Turn> turns;
+  for (std::size_t i = 3 + generator.roll(20); i > 0; --i) {
+    Turn turn{generator.roll(kTalkers), 1 + generator.roll(8), {}, {}};
+    turn.bytes = generator.polite_stream(turn.replies);
+    turn.cuts = generator.cuts(turn.bytes.size());
+    turns.push_back(std::move(turn));
+  }
+  return turns;
+}
+
+std::vector<std::string> converse(RedisServer& redis, const Address& address, const std::vector<Turn>& turns) {
+  Client direct(redis.tcp());
+  EXPECT_EQ(direct.run({"FLUSHALL"}), "OK");
+  std::vector<std::unique_ptr<Connection>> clients;
+  for (std::size_t i = 0; i < kTalkers; ++i) clients.push_back(std::make_unique<Connection>(address));
+  std::vector<std::string> heard;
+  for (const Turn& turn : turns) {
+    Connection& client = *clients[turn.client];
+    std::string_view rest = turn.bytes;
+    for (const std::size_t cut : turn.cuts) {
+      client.send(rest.substr(0, cut));
+      rest.remove_prefix(std::min(cut, rest.size()));
+    }
+    client.send(rest);
+    heard.push_back(without_connection_id(client.read_replies(turn.replies)));
+  }
+  return heard;
+}
+
+TEST(Differential, ClientsThatSpeakByTurnsHearWhatRedisWouldTellEachOfThem) {
+  Rig rig(kFruitSchema, kFruitPolicy);
+  EXPECT_EQ(rig.redis.run({"ACL", "SETUSER", "bob", "on", ">pw", "~k*", "&*", "+@all", "-@dangerous"}), "OK");
+  const unsigned seed = chosen_seed();
+  const unsigned trials = chosen_trials(500);
+  for (unsigned round = 0; round < trials; ++round) {
+    Generator generator(seed + round);
+    const std::vector<Turn> turns = conversation(generator);
+    const std::vector<std::string> direct = converse(rig.redis, rig.redis.tcp(), turns);
+    const std::string digest = rig.redis.run({"DEBUG", "DIGEST"});
+    const std::vector<std::string> proxied = converse(rig.redis, rig.sluice.tcp(), turns);
+    for (std::size_t i = 0; i < turns.size(); ++i) {
+      SCOPED_TRACE("SLUICE_SEED=" + std::to_string(seed + round) + " makes this the first round; turn " +
+                   std::to_string(i) + " of client " + std::to_string(turns[i].client) + ": " +
+                   testing::PrintToString(turns[i].bytes.substr(0, 3000)));
+      ASSERT_EQ(first_difference(direct[i], proxied[i]), "");
+    }
     ASSERT_EQ(rig.redis.run({"DEBUG", "DIGEST"}), digest);
   }
 }
