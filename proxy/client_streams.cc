@@ -40,14 +40,14 @@ bool Client::may_stream(const resp::CommandInfo* info, std::string_view input) c
 bool Client::begin_stream(const resp::CommandInfo* info) {
   flush_run();
   if (replies_.writing()) return false;
-  const Session::Plan plan = info == nullptr ? session_.plan(nullptr, {}) : Session::Plan{};
-  const PinReason reason = info == nullptr ? plan.reason : PinReason::large_request;
+  const PinReason reason = info == nullptr ? PinReason::unknown : PinReason::large_request;
   if (!own_ && !pin(always_own_ ? PinReason::session : reason)) return finishing_;
   if (!own_->ready() || own_->congested(kAheadBytes)) return false;
   loop_.metrics().commands_forwarded.add();
   loop_.metrics().commands_streamed.add();
   loop_.metrics().count_command(info);
-  session_.began(plan);
+  session_.began({});
+  if (info == nullptr) session_.stick();  // its reply is not looked at
   ++outstanding_;
   own_->forward(id_, {}, 1);
   parser_.stream();

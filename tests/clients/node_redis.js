@@ -32,7 +32,6 @@ async function plain() {
     url: `redis://app:app-secret@127.0.0.1:${secured}/2`,
     RESP,
     name: "plain",
-    maintNotifications: "disabled", // a part of CLIENT that Redis 7.0 lacks, and so one that pins
   });
   await client.connect();
   await client.set("app:ready", "1");

@@ -175,6 +175,15 @@ TEST_F(Identities, ARestartOfRedisIsSurvivedByThoseWhoWereNotInTheMiddleOfSometh
   EXPECT_EQ(direct.run({"GET", "k"}), "v");
 }
 
+TEST_F(Identities, WhatRedisRefusesPinsNobody) {
+  Connection client(rig.sluice.tcp());
+  EXPECT_EQ(client.call({"CLIENT", "MAINT_NOTIFICATIONS", "ON"}).substr(0, 4), "-ERR");
+  EXPECT_EQ(client.call({"NOSUCH", "x"}).substr(0, 4), "-ERR");
+  EXPECT_TRUE(nobody_is_pinned());
+  EXPECT_EQ(client.call({"CLIENT", "ID"})[0], ':');
+  EXPECT_EQ(rig.sluice.metric("sluice_pinned_clients", {"reason=\"client\""}), 1);
+}
+
 TEST_F(Identities, SluiceClientsAndPinsTellWhoIsThereAndWhoIsPinned) {
   Connection plain(rig.sluice.tcp());
   plain.call({"AUTH", "bob", "pw"});

@@ -80,7 +80,9 @@ class Sticky : public ::testing::TestWithParam<Words> {};
 
 TEST_P(Sticky, KeepsItsConnectionForEver) {
   Session session;
-  EXPECT_EQ(send(session, GetParam()).where, Where::own);
+  const Plan plan = send(session, GetParam());
+  EXPECT_EQ(plan.where, Where::own);
+  if (plan.effect == Effect::sticky_once_done) session.stick();
   EXPECT_FALSE(session.shareable());
   send(session, {"MULTI"});
   send(session, {"EXEC"});
@@ -98,6 +100,20 @@ INSTANTIATE_TEST_SUITE_P(
                       Words{"MONITOR"}, Words{"WAIT", "0", "0"}, Words{"READONLY"}, Words{"READWRITE"}, Words{"ASKING"},
                       Words{"SYNC"}, Words{"PSYNC", "?", "-1"}, Words{"REPLCONF", "ack", "0"},
                       Words{"SCRIPT", "DEBUG", "YES"}, Words{"JSON.SET", "k", "$", "1"}, Words{""}));
+
+TEST(Session, WhatMayBeRefusedIsStickyOnlyOnceItIsDone) {
+  for (const Words& words : std::vector<Words>{{"CLIENT", "ID"}, {"CLIENT", "TRACKING", "ON"}, {"FOO"}}) {
+    Session session;
+    EXPECT_EQ(send(session, words).effect, Effect::sticky_once_done) << words[0];
+    EXPECT_TRUE(session.shareable()) << words[0];
+  }
+}
+
+TEST(Session, InsideMultiItIsStickyAtOnce) {
+  Session session;
+  send(session, {"MULTI"});
+  EXPECT_EQ(send(session, {"CLIENT", "ID"}).effect, Effect::sticky);
+}
 
 TEST(Session, TellsWhyAConnectionIsNeeded) {
   const std::map<std::string, std::pair<Words, PinReason>> expected{
@@ -730,6 +746,7 @@ class Walk {
     for (const auto& [kind, left] : reply.answer.confirmed) session_.subscribe_done(kind, left);
     if (reply.plan.effect == Effect::block) session_.block_done();
     if (!reply.answer.ok) return;
+    if (reply.plan.effect == Effect::sticky_once_done) session_.stick();
     if (reply.plan.effect == Effect::select) session_.select_done(reply.plan.db);
     if (reply.plan.effect == Effect::auth) identify(session_, reply.words);
     if (reply.plan.effect == Effect::hello) identify(session_, reply.words);
