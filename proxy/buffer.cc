@@ -44,7 +44,10 @@ class FreeBlocks {
     return block;
   }
 
+  std::uint64_t given() const { return given_; }
+
   void give(char* block, std::size_t bytes) {
+    given_ += bytes;
     if (bytes <= kLargestKeptBytes && stack_of(bytes).size() * bytes < kKeptPerSizeBytes) {
       stack_of(bytes).push_back(block);
     } else {
@@ -58,11 +61,14 @@ class FreeBlocks {
   }
 
   std::array<std::vector<char*>, kSizes> stacks_;
+  std::uint64_t given_ = 0;
 };
 
 thread_local FreeBlocks free_blocks;
 
 }  // namespace
+
+std::uint64_t Buffer::released_bytes() { return free_blocks.given(); }
 
 void Buffer::free_kept_blocks() { free_blocks.clear(); }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -39,6 +40,8 @@ class Buffer {
   void clear() { release(); }
   void swap(Buffer& other) noexcept;
 
+  // Bytes of blocks given back by the buffers of this thread since it began.
+  static std::uint64_t released_bytes();
   // Frees the blocks that this thread keeps for the next buffers.
   static void free_kept_blocks();
 

@@ -357,7 +357,7 @@ void Loop::look_at_memory() {
   if (events_.now() - memory_seen_ < kMemoryTick) return;
   memory_seen_ = events_.now();
   const std::uint64_t came_and_left = 2 * metrics_.clients_accepted.value() - client_count_;
-  memory_.look(metrics_.client_bytes_in.value() + metrics_.upstream_bytes_in.value() + came_and_left * kClientBytes);
+  memory_.look(Buffer::released_bytes() + came_and_left * kClientBytes);
 }
 
 void Loop::start_due_work() {

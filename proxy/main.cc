@@ -17,6 +17,7 @@
 
 #include "conf/load.h"
 #include "proxy/log.h"
+#include "proxy/memory.h"
 #include "proxy/offline.h"
 #include "proxy/options.h"
 #include "proxy/server.h"
@@ -98,6 +99,7 @@ class SignalThread {
 int serve(conf::Config config, const std::string& file) {
   SignalThread::block();
   raise_file_limit();
+  limit_kept_memory();
   log(Level::info, "sluice " SLUICE_VERSION ", configuration " + file);
   Server server(std::move(config));
   const std::string error = server.start();

@@ -13,13 +13,22 @@ namespace {
 // Less than this per look is quiet; more since the last time is worth the effort.
 constexpr std::uint64_t kLittleBytes = 64UL << 10;
 
+// Above the largest block that Buffer keeps.
+constexpr int kMappedBytes = 512 << 10;
+constexpr int kFreeEndBytes = 1 << 20;
+
 }  // namespace
 
-bool MemoryTrim::look(std::uint64_t traffic) {
-  const std::uint64_t moved = traffic - std::exchange(seen_, traffic);
-  since_ += moved;
-  busiest_ = std::max(busiest_, moved);
-  if (since_ < kLittleBytes || moved > std::max(kLittleBytes, busiest_ / 4)) return false;
+void limit_kept_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, kMappedBytes);
+  ::mallopt(M_TRIM_THRESHOLD, kFreeEndBytes);
+}
+
+bool MemoryTrim::look(std::uint64_t freed) {
+  const std::uint64_t now = freed - std::exchange(seen_, freed);
+  since_ += now;
+  busiest_ = std::max(busiest_, now);
+  if (since_ < kLittleBytes || now > std::max(kLittleBytes, busiest_ / 4)) return false;
   Buffer::free_kept_blocks();
   ::malloc_trim(0);
   since_ = busiest_ = 0;

@@ -20,11 +20,11 @@ TEST(MemoryTrim, DoesNothingWhereNothingHappens) {
 
 TEST(MemoryTrim, WaitsForTheEndOfABurst) {
   MemoryTrim trim;
-  std::uint64_t traffic = 0;
-  for (int i = 0; i < 10; ++i) EXPECT_FALSE(trim.look(traffic += 100 * kMiB));
-  EXPECT_FALSE(trim.look(traffic += 50 * kMiB));
-  EXPECT_TRUE(trim.look(traffic += 10 * kMiB));
-  EXPECT_FALSE(trim.look(traffic += 10 * kMiB));
+  std::uint64_t freed = 0;
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(trim.look(freed += 100 * kMiB));
+  EXPECT_FALSE(trim.look(freed += 50 * kMiB));
+  EXPECT_TRUE(trim.look(freed += 10 * kMiB));
+  EXPECT_FALSE(trim.look(freed += 10 * kMiB));
 }
 
 TEST(MemoryTrim, ComesOncePerBurst) {
@@ -37,9 +37,9 @@ TEST(MemoryTrim, ComesOncePerBurst) {
 
 TEST(MemoryTrim, TakesALongTrickleForABurst) {
   MemoryTrim trim;
-  std::uint64_t traffic = 0;
+  std::uint64_t freed = 0;
   int trims = 0;
-  for (int i = 0; i < 64; ++i) trims += trim.look(traffic += 10240) ? 1 : 0;
+  for (int i = 0; i < 64; ++i) trims += trim.look(freed += 10240) ? 1 : 0;
   EXPECT_EQ(trims, 9);
 }
 
