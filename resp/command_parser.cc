@@ -30,8 +30,11 @@ void clear_and_keep(std::vector<T>& items, std::size_t kept) {
 CommandParser::Status CommandParser::next(std::string_view input, Command& command) {
   bytes_missing_ = 0;
   if (form_ == Form::unknown) {
-    forget_last_command(input.empty());
+    if (!tidy_ || input.empty()) forget_last_command(input.empty());
     if (input.empty()) return Status::incomplete;
+    if (next_usual(input, command)) return Status::command;
+    args_.clear();
+    tidy_ = false;
     form_ = input.front() == '*' ? Form::array : Form::line;
   }
   switch (form_) {
@@ -48,7 +51,34 @@ CommandParser::Status CommandParser::next(std::string_view input, Command& comma
   return Status::error;
 }
 
+// Nearly all commands: an array of a few short arguments that lies wholly in the input. False, and nothing done, for
+// all that deserves a closer look.
+bool CommandParser::next_usual(std::string_view input, Command& command) {
+  constexpr std::size_t kHeaderBytes = 4;  // "*3\r\n"
+  const char* p = input.data();
+  const char* const end = p + input.size();
+  if (input.size() < kHeaderBytes || p[0] != '*' || p[2] != '\r') return false;
+  const unsigned args = digit(p[1]);
+  if (args - 1 > 8 || args > limits_.args_max) return false;
+  if (args_.size() < args) args_.resize(args);
+  const std::size_t bulk_max = std::min<std::size_t>(limits_.bulk_bytes_max, kBulkBytesMaxBeforeAuth);
+  p += kHeaderBytes;
+  for (std::string_view *arg = args_.data(), *last = arg + args; arg != last; ++arg) {
+    std::int64_t size = 0;
+    if (p == end || *p != '$') return false;
+    p = read_usual_length(p + 1, end, size);
+    if (p == nullptr || static_cast<std::size_t>(size) > bulk_max || end - p < size + 2) return false;
+    *arg = {p, static_cast<std::size_t>(size)};
+    p += size + 2;
+  }
+  command.wire = {input.data(), static_cast<std::size_t>(p - input.data())};
+  command.args = {args_.data(), args};
+  command.is_inline = false;
+  return true;
+}
+
 void CommandParser::forget_last_command(bool trim) {
+  tidy_ = true;
   clear_and_keep(args_, trim ? kArgsKeptIdle : kArgsKept);
   if (parts_.capacity() > 0) clear_and_keep(parts_, trim ? kArgsKeptIdle : kArgsKept);
   if (text_.capacity() > kTextBytesKept) std::string().swap(text_);

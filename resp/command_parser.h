@@ -68,6 +68,7 @@ class CommandParser {
     std::size_t offset, size;
   };
 
+  bool next_usual(std::string_view input, Command& command);
   void forget_last_command(bool trim);
   Status next_line(std::string_view input, Command& command);
   Status next_array(std::string_view input, Command& command);
@@ -82,6 +83,7 @@ class CommandParser {
 
   CommandLimits limits_;
   Form form_ = Form::unknown;
+  bool tidy_ = true;              // nothing is left of a command that was not a usual one
   std::int64_t args_left_ = 0;    // bulks of the array still to come; 0 before its header
   std::int64_t bulk_bytes_ = -1;  // of the bulk being read; -1 before its length. streamed: what is still to come of
                                   // it, its line end included
@@ -89,9 +91,10 @@ class CommandParser {
   std::size_t searched_ = 0;      // no line end before this offset
   std::size_t skipped_ = 0;
   std::size_t bytes_missing_ = 0;
-  std::vector<Part> parts_;             // arguments found by earlier calls
-  std::vector<std::string_view> args_;  // arguments found by this call; all of them once complete
-  std::string text_;                    // bytes of inline arguments
+  std::vector<Part> parts_;  // arguments found by earlier calls
+  // Arguments found by this call; all of them once complete. More may be left of an earlier, usual command.
+  std::vector<std::string_view> args_;
+  std::string text_;  // bytes of inline arguments
   std::string error_;
 };
 

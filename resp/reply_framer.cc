@@ -67,9 +67,13 @@ bool ReplyFramer::is_empty() const {
 }
 
 ReplyFramer::Progress ReplyFramer::feed(std::string_view input) {
-  if (values_left_ == 0 && !input.empty()) begin_reply();
   const char* const begin = input.data();
   const char* const end = begin + input.size();
+  if (values_left_ == 0 && !input.empty()) {
+    if (const char* const next = whole_bulk(begin, end))
+      return {Status::complete, static_cast<std::size_t>(next - begin)};
+    begin_reply();
+  }
   const char* p = begin;
   while (p != end && state_ != State::malformed) {
     const char* const next = state_ == State::value ? whole_value(p, end) : nullptr;
@@ -77,6 +81,17 @@ ReplyFramer::Progress ReplyFramer::feed(std::string_view input) {
     if (values_left_ == 0) return {Status::complete, static_cast<std::size_t>(p - begin)};
   }
   return {state_ == State::malformed ? Status::malformed : Status::more, static_cast<std::size_t>(p - begin)};
+}
+
+// Most replies: a bulk string that lies wholly in the input. nullptr, and nothing done, for all others.
+inline const char* ReplyFramer::whole_bulk(const char* p, const char* end) {
+  std::int64_t size = 0;
+  const char* const bulk = *p == '$' && state_ == State::value ? read_length_line(p + 1, end, size) : nullptr;
+  if (bulk == nullptr || end - bulk < size + 2 || !ends_line(bulk + size)) return nullptr;
+  type_ = '$';
+  header_done_ = true;
+  size_ = size;
+  return bulk + size + 2;
 }
 
 void ReplyFramer::begin_reply() {

@@ -38,6 +38,7 @@ class ReplyFramer {
   // What the next byte is part of.
   enum class State : std::uint8_t { value, line, length, length_end, bulk, bulk_cr, bulk_lf, malformed };
 
+  const char* whole_bulk(const char* p, const char* end);
   void begin_reply();
   void begin_value(char type);
   const char* whole_value(const char* p, const char* end);
