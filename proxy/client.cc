@@ -29,6 +29,8 @@ constexpr std::size_t kReadBytesMax = 1UL << 20;
 constexpr std::uint32_t kOutstandingMax = 16384;
 // With more output waiting than this it is written at once, and a connection of the client's own is not read on.
 constexpr std::size_t kOutputAheadBytes = 1UL << 20;
+// Replies that cost less to write at once than to copy.
+constexpr std::size_t kWriteAtBytes = 32UL << 10;
 // How often a client that is leaving looks whether its last commands are written.
 constexpr std::chrono::milliseconds kUnwrittenPoll{1};
 
@@ -114,6 +116,7 @@ uv_buf_t Client::on_read_buffer() {
 
 void Client::on_read(std::size_t bytes) {
   last_active_ = loop_.events().now();
+  loop_.events().served(id_.index);
   loop_.metrics().client_bytes_in.add(bytes);
   if (input_.empty()) {
     const std::string_view fresh{loop_.events().scratch().data(), bytes};
@@ -471,7 +474,8 @@ void Client::enter(UpstreamPool& pool) {
 void Client::reply_bytes(std::string_view bytes) {
   if (closed_) return;
   if (replies_.empty()) {
-    stream_.out().append(bytes);
+    loop_.metrics().client_bytes_out.add(bytes.size());
+    stream_.send(bytes, kWriteAtBytes);
   } else {
     replies_.append(bytes);
   }
@@ -588,7 +592,7 @@ void Client::discard_own() {
 void Client::check_output() {
   const std::size_t limit = loop_.config().proxy.client_output_buffer_limit;
   if (output_bytes() <= std::min(limit, kOutputAheadBytes)) return;
-  if (!write_out()) return close();
+  if (!stream_.flush()) return close();
   if (own_ && output_bytes() > std::min(limit / 2, kOutputAheadBytes)) own_->pause_reading();
   if (output_bytes() <= limit) return;
   loop_.metrics().output_limit_closes.add();
@@ -610,14 +614,9 @@ void Client::note_buffers() {
   noted_bytes_ = bytes;
 }
 
-bool Client::write_out() {
-  if (!stream_.writing()) loop_.metrics().client_bytes_out.add(stream_.out().size());
-  return stream_.flush();
-}
-
 void Client::flush_turn() {
   if (closed_) return;
-  if (!write_out()) return close();
+  if (!stream_.flush()) return close();
   relieve_upstream();
   note_buffers();
   close_if_finished();

@@ -131,7 +131,6 @@ class Client final : private Stream::Handler, private Flushable {
   void check_output();
   void relieve_upstream();
   std::size_t output_bytes() const { return stream_.unwritten() + replies_.bytes(); }
-  bool write_out();
   void note_buffers();
   void limit_parser();
   void protocol_error();

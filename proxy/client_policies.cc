@@ -217,7 +217,9 @@ void Client::fill(std::uint64_t slot, policies::Finish finish) {
   replies_.fill(slot, std::move(finish.reply), finish.close);
   check_output();
   if (closed_) return;
+  const std::size_t before = stream_.out().size();
   const bool last = replies_.settle(stream_.out());
+  loop_.metrics().client_bytes_out.add(stream_.out().size() - before);
   loop_.events().flush_later(*this);
   if (last) return this->finish();
   if (bad_input_) protocol_error();

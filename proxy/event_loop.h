@@ -11,19 +11,44 @@
 
 #include <uv.h>
 
+#include "proxy/crowd.h"
+
 namespace sluice::proxy {
 
 // Something that collects output during a turn and writes it once, before the loop sleeps.
 class Flushable {
  public:
+  // Those that are flushed first give Redis something to do while the others are flushed.
+  enum class Order : std::uint8_t { first, usual };
+
+  explicit Flushable(Order order = Order::usual) : order_(order) {}
+  Flushable(const Flushable&) = delete;
+  Flushable& operator=(const Flushable&) = delete;
+
   virtual void flush_turn() = 0;
 
  protected:
   ~Flushable() = default;
 
  private:
+  friend class FlushList;
   friend class EventLoop;
-  std::size_t dirty_at_ = 0;  // 1 + position in the dirty list; 0: not in it
+  const Order order_;
+  Flushable* before_ = nullptr;
+  Flushable* after_ = nullptr;
+  class FlushList* list_ = nullptr;  // the one it is in
+};
+
+// Flushables in the order in which they came, each at most once.
+class FlushList {
+ public:
+  void push(Flushable& user);
+  Flushable* pop();  // nullptr when it is empty
+  void remove(Flushable& user);
+
+ private:
+  Flushable* front_ = nullptr;
+  Flushable* back_ = nullptr;
 };
 
 // One thread only: the one that calls run().
@@ -55,18 +80,24 @@ class EventLoop {
   TimerId after(std::chrono::milliseconds delay, Task task);
   void cancel(TimerId& timer);
 
+  // A client was read from. `client` tells clients apart.
+  void served(std::uint32_t client);
+
   // Where sockets read to; the content is valid only inside one read callback.
   std::span<char> scratch() { return scratch_; }
 
  private:
+  Flushable* next_dirty();
   void flush_all();
   void fire_timers();
   void arm();
 
   uv_loop_t loop_;
   uv_prepare_t prepare_;
-  uv_timer_t timer_;
-  std::vector<Flushable*> dirty_;
+  const int alarm_;  // a timerfd: readable when the first timer is due
+  uv_poll_t alarm_poll_;
+  FlushList first_, usual_;
+  Crowd crowd_;
   std::map<TimerId, Task> timers_;
   std::uint64_t timers_set_ = 0;
   std::vector<char> scratch_;

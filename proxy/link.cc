@@ -9,6 +9,8 @@ namespace {
 
 // A timer that fires so much too late was kept by a busy loop.
 constexpr std::chrono::milliseconds kLate{100};
+// As many as a block of memory that Buffer keeps can hold.
+constexpr std::size_t kWriteAtBytes = 256UL << 10;
 
 }  // namespace
 
@@ -23,7 +25,11 @@ struct Link::Attempt {
 };
 
 Link::Link(EventLoop& loop, conf::Endpoint endpoint, std::chrono::milliseconds connect_timeout, Owner& owner)
-    : loop_(loop), endpoint_(std::move(endpoint)), connect_timeout_(connect_timeout), owner_(owner) {}
+    : Flushable(Order::first),
+      loop_(loop),
+      endpoint_(std::move(endpoint)),
+      connect_timeout_(connect_timeout),
+      owner_(owner) {}
 
 Link::~Link() { close(); }
 
@@ -64,7 +70,11 @@ void Link::close() {
 }
 
 void Link::send(std::string_view bytes) {
-  out().append(bytes);
+  if (state_ == State::up) {
+    stream_->send(bytes, kWriteAtBytes);
+  } else {
+    out().append(bytes);
+  }
   touch();
 }
 

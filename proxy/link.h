@@ -37,7 +37,8 @@ class Link final : private Stream::Handler, private Flushable {
   // To closed, without telling the owner. Output not yet written is lost.
   void close();
 
-  // Queues bytes for the end of this turn; also while connecting. Not when closed.
+  // Queues bytes for the end of this turn, or writes them now when they are many; also while connecting. Not when
+  // closed.
   void send(std::string_view bytes);
   // The output buffer itself, to append several pieces; call touch() after.
   Buffer& out() { return stream_->out(); }

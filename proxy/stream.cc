@@ -1,7 +1,14 @@
 // Stream: reading, writing at once or later, and letting go of the handle.
 #include "proxy/stream.h"
 
+#include <algorithm>
+
 namespace sluice::proxy {
+namespace {
+
+uv_buf_t to_buffer(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
+
+}  // namespace
 
 // What libuv points at; outlives the Stream until the close callback.
 struct Stream::Handle {
@@ -69,19 +76,35 @@ void Stream::stop_reading() {
 bool Stream::writing() const { return !handle_->writing.empty(); }
 std::size_t Stream::unwritten() const { return out_.size() + uv_stream_get_write_queue_size(&handle_->stream); }
 
+void Stream::send(std::string_view bytes, std::size_t write_at) {
+  if (out_.size() + bytes.size() < write_at || writing()) return out_.append(bytes);
+  const uv_buf_t pieces[] = {to_buffer(out_.view()), to_buffer(bytes)};
+  const unsigned first = out_.empty() ? 1 : 0;
+  const int written = uv_try_write(&handle_->stream, pieces + first, 2 - first);
+  const std::size_t taken = static_cast<std::size_t>(std::max(written, 0));
+  const std::size_t older = std::min(out_.size(), taken);
+  if (older != 0) out_.consume(older);
+  out_.append(bytes.substr(taken - older));
+  // The kernel is full: leave it to the loop, or each call to come would try in vain.
+  if (written >= 0 || written == UV_EAGAIN) static_cast<void>(write_later());
+}
+
 bool Stream::flush() {
-  if (out_.empty() || !handle_->writing.empty()) return true;
-  const std::string_view bytes = out_.view();
-  const uv_buf_t buffer{const_cast<char*>(bytes.data()), bytes.size()};
+  if (out_.empty() || writing()) return true;
+  const uv_buf_t buffer = to_buffer(out_.view());
   const int written = uv_try_write(&handle_->stream, &buffer, 1);
   if (written < 0 && written != UV_EAGAIN) return false;
   if (written > 0) out_.consume(static_cast<std::size_t>(written));
+  return write_later();
+}
+
+// Has the loop write what is in out() when the kernel can take it.
+bool Stream::write_later() {
   if (out_.empty()) return true;
   handle_->writing.swap(out_);
   handle_->write.data = handle_;
-  const std::string_view rest = handle_->writing.view();
-  const uv_buf_t later{const_cast<char*>(rest.data()), rest.size()};
-  return uv_write(&handle_->write, &handle_->stream, &later, 1, handle_written) == 0;
+  const uv_buf_t rest = to_buffer(handle_->writing.view());
+  return uv_write(&handle_->write, &handle_->stream, &rest, 1, handle_written) == 0;
 }
 
 void Stream::handle_alloc(uv_handle_t* uv, std::size_t, uv_buf_t* buffer) {

@@ -45,6 +45,9 @@ class Stream {
 
   // Bytes to be written by the next flush().
   Buffer& out() { return out_; }
+  // As out().append(), except that as soon as `write_at` bytes have come together they are written, without being
+  // copied where the kernel can take them. flush() must follow all the same: it tells of errors. Only when connected.
+  void send(std::string_view bytes, std::size_t write_at);
   // flush() has left bytes to the loop, and does nothing until they are written.
   bool writing() const;
   // Bytes not yet taken by the kernel.
@@ -54,6 +57,7 @@ class Stream {
 
  private:
   struct Handle;
+  bool write_later();
   static void handle_alloc(uv_handle_t* uv, std::size_t, uv_buf_t* buffer);
   static void handle_read(uv_stream_t* uv, ssize_t bytes, const uv_buf_t*);
   static void handle_written(uv_write_t* request, int status);

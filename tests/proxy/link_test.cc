@@ -2,6 +2,7 @@
 #include "proxy/link.h"
 
 #include <chrono>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -121,6 +122,48 @@ TEST_P(LinkTest, WritesAnythingLargeInTheEndAndSaysSo) {
   peer_.pause(false);
   ASSERT_TRUE(until([&] { return owner_.drained != 0; }));
   EXPECT_TRUE(until([&] { return peer_.received().size() == bytes.size(); }));
+}
+
+TEST_P(LinkTest, WritesMuchAtOnceBehindWhatWasSentBefore) {
+  link_.connect();
+  ASSERT_TRUE(until([&] { return owner_.ups == 1 && peer_.connected(); }));
+  const std::string bytes(300UL << 10, 'x');
+  link_.send("before ");
+  EXPECT_EQ(link_.unwritten(), std::strlen("before "));
+  link_.send(bytes);
+  EXPECT_LT(link_.unwritten(), bytes.size());
+  link_.send(" after");
+  ASSERT_TRUE(until([&] { return peer_.received().ends_with(" after"); }));
+  EXPECT_EQ(peer_.received(), "before " + bytes + " after");
+}
+
+TEST_P(LinkTest, KeepsTheOrderWhenThePeerIsSlow) {
+  link_.connect();
+  ASSERT_TRUE(until([&] { return owner_.ups == 1 && peer_.connected(); }));
+  peer_.pause(true);
+  std::string all;
+  for (int i = 0; i < 40; ++i) {
+    const std::string piece((i % 2 == 0 ? 10UL : 400UL << 10) + static_cast<std::size_t>(i),
+                            static_cast<char>('A' + i));
+    link_.send(piece);
+    all += piece;
+    if (i % 5 == 0) run_some(loop_, peer_);
+  }
+  EXPECT_GT(link_.unwritten(), 0U);
+  peer_.pause(false);
+  ASSERT_TRUE(until([&] { return peer_.received().size() >= all.size(); }));
+  EXPECT_TRUE(peer_.received() == all);
+}
+
+TEST_P(LinkTest, TellsOfALossThatShowsWhileMuchIsWritten) {
+  link_.connect();
+  ASSERT_TRUE(until([&] { return owner_.ups == 1 && peer_.connected(); }));
+  peer_.hang_up();
+  for (int i = 0; i < 4; ++i) link_.send(std::string(300UL << 10, 'x'));
+  EXPECT_TRUE(owner_.reasons.empty());
+  ASSERT_TRUE(until([&] { return !owner_.reasons.empty(); }));
+  run_some(loop_, peer_);
+  EXPECT_EQ(owner_.reasons.size(), 1U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, LinkTest,
