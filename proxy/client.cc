@@ -55,7 +55,8 @@ bool is_cross_protocol(std::string_view name) { return is_word(name, "POST") || 
 bool shows_in_reply(Effect effect) {
   return effect == Effect::select || effect == Effect::auth || effect == Effect::hello || effect == Effect::block ||
          effect == Effect::exec_select || effect == Effect::end_multi || effect == Effect::unwatch ||
-         effect == Effect::label || effect == Effect::sticky_once_done;
+         effect == Effect::label || effect == Effect::sticky_once_done || effect == Effect::pause ||
+         effect == Effect::unpause;
 }
 
 // A client that has ended its input is taken for gone by then: nobody pops an element for it, or tells it news.
@@ -251,6 +252,7 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
     return true;
   }
   if (always_own_ && !own_ && !pin(PinReason::session)) return finishing_;
+  if (loop_.is_paused() && !own_ && !pin(PinReason::paused)) return finishing_;
   Session::Plan plan;
   if (info == nullptr || !Session::is_plain(*info) || session_.replies_suppressed()) {
     plan = session_.plan(info, command);
@@ -450,7 +452,7 @@ void Client::note_pin_reason(PinReason reason) {
 
 void Client::unpin_if_possible() {
   if (!own_ || always_own_ || closed_ || outstanding_ != 0 || run_replies_ != 0) return;
-  if (streaming_ || relaying_ || !session_.shareable() || !own_->ready()) return;
+  if (streaming_ || relaying_ || !session_.shareable() || !own_->ready() || loop_.is_paused()) return;
   relabel_own(session_.labels(), {});
   loop_.metrics().unpin(pin_reason_);
   enter(loop_.pool_of(session_.identity(loop_.config().upstream.db)));
@@ -519,7 +521,13 @@ void Client::apply_effect(Effect effect, std::string_view wire, std::string_view
   resp::CommandParser parser;
   resp::Command command;
   parser.next(wire, command);
-  if (effect == Effect::sticky_once_done) {
+  if (effect == Effect::pause && ok) {
+    loop_.paused(session_.plan(resp::find_command("client"), command).pause);
+  } else if (effect == Effect::end_multi && reply.starts_with('*') && session_.queued_pause().count() != 0) {
+    loop_.paused(session_.queued_pause());
+  } else if (effect == Effect::unpause && ok) {
+    loop_.paused(std::chrono::milliseconds(0));
+  } else if (effect == Effect::sticky_once_done) {
     // What an unknown command did before it failed cannot be known, unless Redis does not know it either.
     const bool known = resp::find_command(command.name()) != nullptr;
     if (ok || (!known && !reply.starts_with("-ERR unknown command"))) session_.stick();

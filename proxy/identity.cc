@@ -10,15 +10,19 @@ void Commands::add(std::initializer_list<std::string> words) {
   ++count;
 }
 
-Commands commands_to_become(const Identity& identity) {
-  Commands commands;
+// The database is selected before and after the user is: the one who came here may have had the right to, this one not,
+// or the other way round.
+Transformation commands_to_become(const Identity& identity) {
+  Transformation commands;
   const bool known = !identity.user.empty();
+  if (known && identity.db != 0) commands.attempt.add({"SELECT", std::to_string(identity.db)});
   if (identity.version == resp::Version::resp3) {
-    known ? commands.add({"HELLO", "3", "AUTH", identity.user, identity.password}) : commands.add({"HELLO", "3"});
+    known ? commands.needed.add({"HELLO", "3", "AUTH", identity.user, identity.password})
+          : commands.needed.add({"HELLO", "3"});
   } else if (known) {
-    commands.add({"AUTH", identity.user, identity.password});
+    commands.needed.add({"AUTH", identity.user, identity.password});
   }
-  if (identity.db != 0) commands.add({"SELECT", std::to_string(identity.db)});
+  if (identity.db != 0) commands.needed.add({"SELECT", std::to_string(identity.db)});
   return commands;
 }
 

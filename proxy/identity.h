@@ -36,8 +36,12 @@ struct Commands {
   void add(std::initializer_list<std::string> words);
 };
 
-// Make a fresh connection one of `identity`. Each must succeed.
-Commands commands_to_become(const Identity& identity);
+// Make a fresh connection one of `identity`.
+struct Transformation {
+  Commands attempt;  // may fail, and if it does not, the last of `needed` may
+  Commands needed;   // must succeed
+};
+Transformation commands_to_become(const Identity& identity);
 // Change the labels of a connection.
 Commands commands_to_relabel(const Labels& from, const Labels& to);
 

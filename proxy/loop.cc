@@ -67,6 +67,7 @@ void Loop::end() {
   close_clients();
   listeners_.clear();
   events_.cancel(tick_);
+  events_.cancel(pause_ends_);
   events_.cancel(reconnect_);
   for (auto& pool : pools_) pool->close();
   default_user_probe_.close();
@@ -131,6 +132,23 @@ std::vector<ClientInfo> Loop::clients_here() const {
     if (place.client) found.push_back(place.client->info());
   }
   return found;
+}
+
+void Loop::paused(std::chrono::milliseconds duration) {
+  pause_here(duration);
+  for (Loop* loop : process_.loops) {
+    if (loop != this) loop->mailbox_->post([loop, duration] { loop->pause_here(duration); });
+  }
+}
+
+void Loop::pause_here(std::chrono::milliseconds duration) {
+  events_.cancel(pause_ends_);
+  paused_ = duration.count() > 0;
+  if (!paused_) return;
+  pause_ends_ = events_.after(duration, [this] {
+    paused_ = false;
+    resume_clients();  // back to the shared connections
+  });
 }
 
 // Each loop is asked on its own thread; the answers meet on this one.

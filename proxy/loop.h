@@ -97,6 +97,10 @@ class Loop final : private UpstreamUser {
   void start_everywhere(const policies::Request& request, ClientId client, std::uint64_t slot);
   // FLUSHALL, FLUSHDB: runs it unless a policy holds unflushed changes.
   void start_flush(std::vector<std::string> args, std::string acl_user, ClientId client, std::uint64_t slot);
+  // Redis reads nothing from a connection after a command that CLIENT PAUSE holds back: until then each client needs
+  // one of its own. Of all loops; 0: from now on no more.
+  void paused(std::chrono::milliseconds duration);
+  bool is_paused() const { return paused_; }
   // SLUICE CLIENTS or PINS, of all loops.
   void list_clients(bool pins, resp::Version version, ClientId client, std::uint64_t slot);
   // Clears leases and negative markers, for nobody to wait for.
@@ -136,6 +140,7 @@ class Loop final : private UpstreamUser {
   void redis_lost(const std::string& reason);
   void greeted(std::string_view reply);
   void default_user_changed(bool open);
+  void pause_here(std::chrono::milliseconds duration);
   void resume_clients();
   std::vector<ClientInfo> clients_here() const;
   void tick();
@@ -180,6 +185,8 @@ class Loop final : private UpstreamUser {
   std::uint64_t clients_probed_ = 0;  // clients accepted before the last look
 
   EventLoop::TimerId tick_;
+  bool paused_ = false;
+  EventLoop::TimerId pause_ends_;
   MemoryTrim memory_;
   EventLoop::TimePoint memory_seen_;
   bool draining_ = false;

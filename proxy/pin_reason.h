@@ -24,13 +24,14 @@ enum class PinReason : std::uint8_t {
   raw,
   large_request,
   session,
+  paused,
   count,
 };
 
 // The `reason` label of metrics and the word SLUICE PINS shows.
 inline constexpr std::array<std::string_view, static_cast<std::size_t>(PinReason::count)> kPinReasonNames{
     "multi",  "watch",    "blocking", "subscribe", "monitor", "select",        "auth",    "hello",
-    "client", "tracking", "wait",     "unknown",   "raw",     "large_request", "session",
+    "client", "tracking", "wait",     "unknown",   "raw",     "large_request", "session", "paused",
 };
 
 }  // namespace sluice::proxy

@@ -33,6 +33,16 @@ Session::Plan own(PinReason reason, Effect effect, bool barrier = false) {
   return {Where::own, reason, effect, barrier, 1};
 }
 
+// CLIENT PAUSE milliseconds [WRITE|ALL]: how long.
+std::chrono::milliseconds pause_of(const resp::Command& command) {
+  constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
+  std::int64_t duration = 0;
+  if (command.args.size() < 3) return std::chrono::milliseconds(0);
+  const std::string_view text = command.args[2];
+  std::from_chars(text.data(), text.data() + text.size(), duration);
+  return std::clamp(std::chrono::milliseconds(duration), std::chrono::milliseconds(0), kLongest);
+}
+
 Subscription subscription_of(std::string_view kind) {
   if (kind.starts_with('p')) return Subscription::pattern;
   if (kind.starts_with("ss") || kind.starts_with("sun")) return Subscription::shard;
@@ -140,9 +150,12 @@ Effect Session::lasting() const { return multi_ ? Effect::sticky : Effect::stick
 // CLIENT shows or changes the connection it runs on, but for a few server-wide subcommands.
 Session::Plan Session::plan_client(const resp::Command& command) const {
   const std::string_view what = command.args[1];
-  if (is_word(what, "pause") || is_word(what, "help")) return {};
+  if (is_word(what, "help")) return {};
+  if (is_word(what, "pause")) {
+    return {Where::any, {}, multi_ ? Effect::queue_pause : Effect::pause, false, 1, -1, pause_of(command)};
+  }
   // Redis reads nothing from a connection whose command it has paused.
-  if (is_word(what, "unpause")) return own(PinReason::client, Effect::none);
+  if (is_word(what, "unpause")) return own(PinReason::client, multi_ ? Effect::none : Effect::unpause);
   if (is_word(what, "getname") && !multi_) return own(PinReason::client, Effect::none);
   const bool labels =
       (is_word(what, "setname") && command.args.size() == 3) || (is_word(what, "setinfo") && command.args.size() == 4);
@@ -178,6 +191,7 @@ void Session::began(const Plan& plan) {
       break;
     case Effect::multi:
       multi_ = true;
+      queued_pause_ = std::chrono::milliseconds(0);
       break;
     case Effect::end_multi:
       multi_ = watch_ = hides_ = false;
@@ -185,6 +199,9 @@ void Session::began(const Plan& plan) {
       break;
     case Effect::exec_select:  // queued_db_ counts until the reply is here
       multi_ = watch_ = false;
+      break;
+    case Effect::queue_pause:
+      queued_pause_ = plan.pause;
       break;
     case Effect::queue_select:
       queued_db_ = plan.db;
@@ -224,6 +241,8 @@ void Session::began(const Plan& plan) {
     case Effect::auth:
     case Effect::hello:
     case Effect::label:
+    case Effect::pause:
+    case Effect::unpause:
       break;
     case Effect::sticky_once_done:
       if (plan.replies == 0) sticky_ = true;

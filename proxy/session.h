@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -24,12 +25,15 @@ enum class Effect : std::uint8_t {
   block,
   subscribe,
   queue_hidden,
+  queue_pause,
   select,
   queue_select,
   exec_select,
   auth,
   hello,
   label,
+  pause,
+  unpause,
   reset,
   relay,  // replies can be matched no more
   raw,
@@ -58,9 +62,10 @@ class Session {
     Where where = Where::any;
     PinReason reason = PinReason::unknown;
     Effect effect = Effect::none;
-    bool barrier = false;       // what follows waits until this is answered
-    std::uint32_t replies = 1;  // how many it gets
-    int db = -1;                // SELECT: which
+    bool barrier = false;                // what follows waits until this is answered
+    std::uint32_t replies = 1;           // how many it gets
+    int db = -1;                         // SELECT: which
+    std::chrono::milliseconds pause{0};  // CLIENT PAUSE: for how long
   };
 
   // Whatever its arguments, it changes nothing and may share a connection.
@@ -87,6 +92,8 @@ class Session {
 
   // Nothing on the upstream connection would be missed by the client if it lost it.
   bool shareable() const;
+  // The CLIENT PAUSE of the transaction that EXEC has just executed; 0: none.
+  std::chrono::milliseconds queued_pause() const { return queued_pause_; }
   bool in_multi() const { return multi_; }
   bool watching() const { return watch_; }
   bool blocked() const { return blocking_ != 0; }
@@ -127,7 +134,8 @@ class Session {
   ReplyMode reply_mode_ = ReplyMode::on;
   resp::Version version_ = resp::Version::resp2;
   std::uint32_t blocking_ = 0;
-  int db_ = -1;         // -1: as the connection began
+  int db_ = -1;  // -1: as the connection began
+  std::chrono::milliseconds queued_pause_{0};
   int queued_db_ = -1;  // a SELECT inside MULTI
   std::array<std::int64_t, 3> subscribed_{};
   std::string user_;

@@ -84,9 +84,10 @@ void Upstream::connect() {
   link_.connect();
 }
 
-void Upstream::prepare(std::string_view wire, std::uint32_t replies) {
-  prepared_ = false;
-  expect({}, wire, Expect::prepared, replies, {});
+void Upstream::prepare(const Transformation& commands) {
+  prepared_ = attempt_done_ = false;
+  if (commands.attempt.count != 0) expect({}, commands.attempt.wire, Expect::attempt, commands.attempt.count, {});
+  expect({}, commands.needed.wire, Expect::prepared, commands.needed.count, {});
 }
 
 void Upstream::forward(ClientId client, std::string_view wire, std::uint32_t replies) {
@@ -192,6 +193,7 @@ Upstream::Mode Upstream::mode_of(std::string_view bytes) {
     case Expect::confirm:
     case Expect::held:
     case Expect::dropped:
+    case Expect::attempt:
     case Expect::prepared:
       return Mode::capturing;
   }
@@ -306,13 +308,18 @@ void Upstream::finish(std::string_view reply) {
     case Expect::dropped:
       if (--pending_.front().replies == 0) pop();
       return;
+    case Expect::attempt:
+      attempt_done_ = reply[0] != '-';
+      if (--pending_.front().replies == 0) pop();
+      return;
     case Expect::prepared:
       return finish_prepared(reply);
   }
 }
 
 void Upstream::finish_prepared(std::string_view reply) {
-  if (reply[0] == '-') return fail("Redis says: " + std::string(reply.substr(1, reply.find('\r') - 1)));
+  const bool needless = attempt_done_ && pending_.front().replies == 1;
+  if (reply[0] == '-' && !needless) return fail("Redis says: " + std::string(reply.substr(1, reply.find('\r') - 1)));
   if (--pending_.front().replies != 0) return;
   pop();
   prepared_ = true;

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "policies/policy_metrics.h"
+#include "proxy/identity.h"
 #include "proxy/link.h"
 #include "proxy/ring.h"
 #include "resp/reply_framer.h"
@@ -29,7 +30,8 @@ enum class Expect : std::uint8_t {
   confirm,   // confirmations of a SUBSCRIBE or UNSUBSCRIBE
   held,      // kept whole and given to on_held instead
   dropped,   // the proxy's own
-  prepared,  // the same, but it must succeed
+  attempt,   // the same; whether it succeeded counts for
+  prepared,  // these, the proxy's own that must succeed
 };
 
 // The owner's and the clients' side of an Upstream. Ids may be stale.
@@ -69,8 +71,8 @@ class Upstream final : private Link::Owner {
   Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user, policies::Count& sent);
 
   void connect();
-  // Sends `replies` commands first that must succeed before anything of a client is sent; else the connection fails.
-  void prepare(std::string_view wire, std::uint32_t replies);
+  // Sends commands first that must succeed before anything of a client is sent; else the connection fails.
+  void prepare(const Transformation& commands);
   // Whether clients' commands may be sent; they wait in its output while it connects.
   bool ready() const { return prepared_ && usable(); }
   // Whether what prepare() sent has succeeded, also once the connection is gone.
@@ -174,7 +176,8 @@ class Upstream final : private Link::Owner {
   bool paused_ = false;
   bool was_up_ = false;
   bool prepared_ = true;
-  std::string refusal_;  // of the guarded command, from its place in the MULTI
+  bool attempt_done_ = false;  // the Transformation's attempt has succeeded
+  std::string refusal_;        // of the guarded command, from its place in the MULTI
 };
 
 }  // namespace sluice::proxy

@@ -34,12 +34,12 @@ std::unique_ptr<Upstream> UpstreamPool::make() {
 // as somebody else.
 void UpstreamPool::connect(Upstream& upstream) {
   upstream.connect();
-  const Commands commands = commands_to_become(identity_);
-  if (commands.count == 0) return;
+  const Transformation commands = commands_to_become(identity_);
+  if (commands.needed.count == 0) return;
   if (anybody_) {
-    upstream.expect({}, commands.wire, Expect::dropped, commands.count, {});
+    upstream.expect({}, commands.needed.wire, Expect::dropped, commands.needed.count, {});
   } else {
-    upstream.prepare(commands.wire, commands.count);
+    upstream.prepare(commands);
   }
 }
 

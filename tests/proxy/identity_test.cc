@@ -13,22 +13,25 @@ namespace {
 
 using List = std::vector<Words>;
 
-TEST(Identity, TheFirstOneNeedsNoCommand) { EXPECT_EQ(commands_to_become({}).count, 0U); }
+TEST(Identity, TheFirstOneNeedsNoCommand) { EXPECT_EQ(commands_to_become({}).needed.count, 0U); }
 
 TEST(Identity, AUserOfResp2Authenticates) {
-  const Commands commands = commands_to_become({resp::Version::resp2, "bob", "se cret", 0});
+  const Commands commands = commands_to_become({resp::Version::resp2, "bob", "se cret", 0}).needed;
   EXPECT_EQ(commands_in(commands.wire), (List{{"AUTH", "bob", "se cret"}}));
   EXPECT_EQ(commands.count, 1U);
 }
 
-TEST(Identity, AUserOfResp3SaysHelloAndSelects) {
-  const Commands commands = commands_to_become({resp::Version::resp3, "bob", "x", 4});
-  EXPECT_EQ(commands_in(commands.wire), (List{{"HELLO", "3", "AUTH", "bob", "x"}, {"SELECT", "4"}}));
-  EXPECT_EQ(commands.count, 2U);
+TEST(Identity, AUserOfResp3SaysHelloAndSelectsBeforeAndAfter) {
+  const Transformation commands = commands_to_become({resp::Version::resp3, "bob", "x", 4});
+  EXPECT_EQ(commands_in(commands.attempt.wire), (List{{"SELECT", "4"}}));
+  EXPECT_EQ(commands_in(commands.needed.wire), (List{{"HELLO", "3", "AUTH", "bob", "x"}, {"SELECT", "4"}}));
+  EXPECT_EQ(commands.needed.count, 2U);
 }
 
 TEST(Identity, Resp3NeedsNoUser) {
-  EXPECT_EQ(commands_in(commands_to_become({resp::Version::resp3, "", "", 0}).wire), (List{{"HELLO", "3"}}));
+  const Transformation commands = commands_to_become({resp::Version::resp3, "", "", 1});
+  EXPECT_EQ(commands.attempt.count, 0U);
+  EXPECT_EQ(commands_in(commands.needed.wire), (List{{"HELLO", "3"}, {"SELECT", "1"}}));
 }
 
 TEST(Identity, DiffersByUserPasswordDatabaseAndProtocol) {

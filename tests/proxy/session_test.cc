@@ -64,17 +64,15 @@ TEST_P(Stateless, MayShareAConnectionAndLeavesNoTrace) {
   EXPECT_TRUE(session.shareable());
 }
 
-INSTANTIATE_TEST_SUITE_P(Session, Stateless,
-                         ::testing::Values(Words{"GET", "k"}, Words{"set", "k", "v"},
-                                           Words{"SCRIPT", "LOAD", "return 1"}, Words{"SCRIPT", "KILL"},
-                                           Words{"SCAN", "0"}, Words{"PUBLISH", "c", "m"}, Words{"SPUBLISH", "c", "m"},
-                                           Words{"INFO"}, Words{"CONFIG", "GET", "*"}, Words{"DEBUG", "JMAP"},
-                                           Words{"SLOWLOG", "GET"}, Words{"PING"}, Words{"ECHO", "x"},
-                                           Words{"XREAD", "STREAMS", "s", "0"},
-                                           Words{"XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"},
-                                           Words{"PUBSUB", "CHANNELS"}, Words{"CLIENT", "PAUSE", "1"},
-                                           Words{"CLIENT", "HELP"}, Words{"SHUTDOWN", "NOSAVE"}, Words{"ACL", "WHOAMI"},
-                                           Words{"EXEC"}, Words{"DISCARD"}, Words{"LMOVE", "a", "b", "LEFT", "LEFT"}));
+INSTANTIATE_TEST_SUITE_P(
+    Session, Stateless,
+    ::testing::Values(Words{"GET", "k"}, Words{"set", "k", "v"}, Words{"SCRIPT", "LOAD", "return 1"},
+                      Words{"SCRIPT", "KILL"}, Words{"SCAN", "0"}, Words{"PUBLISH", "c", "m"},
+                      Words{"SPUBLISH", "c", "m"}, Words{"INFO"}, Words{"CONFIG", "GET", "*"}, Words{"DEBUG", "JMAP"},
+                      Words{"SLOWLOG", "GET"}, Words{"PING"}, Words{"ECHO", "x"}, Words{"XREAD", "STREAMS", "s", "0"},
+                      Words{"XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"}, Words{"PUBSUB", "CHANNELS"},
+                      Words{"CLIENT", "HELP"}, Words{"SHUTDOWN", "NOSAVE"}, Words{"ACL", "WHOAMI"}, Words{"EXEC"},
+                      Words{"DISCARD"}, Words{"LMOVE", "a", "b", "LEFT", "LEFT"}));
 
 class Sticky : public ::testing::TestWithParam<Words> {};
 
@@ -113,6 +111,26 @@ TEST(Session, InsideMultiItIsStickyAtOnce) {
   Session session;
   send(session, {"MULTI"});
   EXPECT_EQ(send(session, {"CLIENT", "ID"}).effect, Effect::sticky);
+}
+
+TEST(Session, APauseTellsHowLongItLasts) {
+  Session session;
+  const Plan plan = send(session, {"CLIENT", "PAUSE", "1500", "WRITE"});
+  EXPECT_EQ(plan.where, Where::any);
+  EXPECT_EQ(plan.effect, Effect::pause);
+  EXPECT_TRUE(session.shareable());
+  EXPECT_EQ(plan.pause, std::chrono::milliseconds(1500));
+  EXPECT_EQ(send(session, {"CLIENT", "UNPAUSE"}).effect, Effect::unpause);
+}
+
+TEST(Session, APauseInsideMultiCountsFromExecOn) {
+  Session session;
+  send(session, {"MULTI"});
+  send(session, {"CLIENT", "PAUSE", "1500"});
+  send(session, {"EXEC"});
+  EXPECT_EQ(session.queued_pause(), std::chrono::milliseconds(1500));
+  send(session, {"MULTI"});
+  EXPECT_EQ(session.queued_pause(), std::chrono::milliseconds(0));
 }
 
 TEST(Session, TellsWhyAConnectionIsNeeded) {

@@ -153,7 +153,7 @@ TEST_F(UpstreamTest, PassesOnAReplyBeforeItIsComplete) {
 TEST_F(UpstreamTest, IsReadyOnceAllThatPreparesItHasSucceeded) {
   upstream_.connect();
   EXPECT_TRUE(upstream_.ready());
-  upstream_.prepare("AUTH\r\nSELECT\r\n", 2);
+  upstream_.prepare({{}, {"AUTH\r\nSELECT\r\n", 2}});
   EXPECT_FALSE(upstream_.ready());
   answer("+OK\r\n");
   EXPECT_FALSE(upstream_.ready());
@@ -163,9 +163,31 @@ TEST_F(UpstreamTest, IsReadyOnceAllThatPreparesItHasSucceeded) {
   EXPECT_THAT(seen_.bytes, IsEmpty());
 }
 
+TEST_F(UpstreamTest, TheLastThatPreparesItMayFailIfItWasAttemptedBefore) {
+  upstream_.connect();
+  upstream_.prepare({{"SELECT\r\n", 1}, {"AUTH\r\nSELECT\r\n", 2}});
+  answer("+OK\r\n+OK\r\n-NOPERM\r\n");
+  EXPECT_TRUE(upstream_.ready());
+  EXPECT_FALSE(seen_.down);
+}
+
+TEST_F(UpstreamTest, AnAttemptThatFailedMakesTheLastNecessary) {
+  upstream_.connect();
+  upstream_.prepare({{"SELECT\r\n", 1}, {"AUTH\r\nSELECT\r\n", 2}});
+  answer("-NOAUTH\r\n+OK\r\n-NOPERM\r\n");
+  EXPECT_TRUE(seen_.down);
+}
+
+TEST_F(UpstreamTest, NothingButTheLastMayFail) {
+  upstream_.connect();
+  upstream_.prepare({{"SELECT\r\n", 1}, {"AUTH\r\nSELECT\r\n", 2}});
+  answer("+OK\r\n-WRONGPASS\r\n+OK\r\n");
+  EXPECT_TRUE(seen_.down);
+}
+
 TEST_F(UpstreamTest, FailsWhenRedisRefusesWhatPreparesIt) {
   upstream_.connect();
-  upstream_.prepare("AUTH\r\nSELECT\r\n", 2);
+  upstream_.prepare({{}, {"AUTH\r\nSELECT\r\n", 2}});
   answer("-WRONGPASS no\r\n+OK\r\n");
   EXPECT_TRUE(seen_.down);
   EXPECT_THAT(seen_.why, testing::HasSubstr("WRONGPASS no"));
