@@ -34,6 +34,9 @@ constexpr std::size_t kWriteAtBytes = 32UL << 10;
 // How often a client that is leaving looks whether its last commands are written.
 constexpr std::chrono::milliseconds kUnwrittenPoll{1};
 
+constexpr std::string_view kUnsure =
+    "ERR sluice: not supported on a policy key while the user or the database is uncertain: AUTH, HELLO or SELECT, "
+    "outside MULTI and with CLIENT REPLY ON, ends that";
 // Gives the connection a write of its own, so that WAIT counts from here on (connections.md, rule 2).
 constexpr std::string_view kFence = "*3\r\n$7\r\nPUBLISH\r\n$14\r\n__sluice:fence\r\n$0\r\n\r\n";
 
@@ -55,13 +58,13 @@ bool is_cross_protocol(std::string_view name) { return is_word(name, "POST") || 
 bool shows_in_reply(Effect effect) {
   return effect == Effect::select || effect == Effect::auth || effect == Effect::hello || effect == Effect::block ||
          effect == Effect::exec_select || effect == Effect::end_multi || effect == Effect::unwatch ||
-         effect == Effect::label || effect == Effect::sticky_once_done || effect == Effect::pause ||
-         effect == Effect::unpause;
+         effect == Effect::label || effect == Effect::multi || effect == Effect::sticky_once_done ||
+         effect == Effect::pause || effect == Effect::unpause || effect == Effect::wait;
 }
 
 // A client that has ended its input is taken for gone by then: nobody pops an element for it, or tells it news.
 bool waits_for_others(Effect effect) {
-  return effect == Effect::block || effect == Effect::subscribe || effect == Effect::relay || effect == Effect::raw;
+  return effect == Effect::block || effect == Effect::subscribe || effect == Effect::relay || effect == Effect::wait;
 }
 
 // The note of Expect::effect: the effect, then the command.
@@ -175,7 +178,7 @@ std::size_t Client::process(std::string_view input) {
   std::size_t taken = 0;
   while (!closed_ && !finishing_ && !bad_input_ && taken < input.size()) {
     const std::string_view rest = input.substr(taken);
-    const std::size_t bytes = streaming_ ? take_part(rest) : raw_ ? take_raw(rest) : take_next(rest);
+    const std::size_t bytes = streaming_ ? take_part(rest) : take_next(rest);
     if (bytes == 0) break;
     taken += bytes;
   }
@@ -183,13 +186,6 @@ std::size_t Client::process(std::string_view input) {
   if (bad_input_ && !closed_) protocol_error();
   processing_ = false;
   return taken;
-}
-
-std::size_t Client::take_raw(std::string_view input) {
-  waits_ = own_->congested();
-  if (waits_) return 0;
-  own_->send_raw(input);
-  return input.size();
 }
 
 // Takes one command, or what is none; 0: not now.
@@ -276,6 +272,7 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   if (route.kind != Route::Kind::forward || route.renamed) {
     // Not left to Redis, which may let anybody in from a moment ago on: the policy must not be passed by.
     if (standing == Standing::stranger) return take_rejected("NOAUTH Authentication required.");
+    if (standing == Standing::unsure) return take_rejected(kUnsure);
     return take_routed(*info, command, plan, route);
   }
   const bool ends = info->id == CommandId::exec || info->id == CommandId::discard;
@@ -288,9 +285,9 @@ bool Client::is_own_command(std::string_view name) { return is_word(name, "SLUIC
 
 // How policies look at this client's commands.
 Client::Standing Client::policies_apply() const {
+  if (session_.unsure()) return Standing::unsure;
   if (session_.outside(loop_.config().upstream.db)) return Standing::outside;
   if (session_.subscribed() && session_.version() == resp::Version::resp2) return Standing::outside;
-  if (session_.user_unsure()) return Standing::stranger;
   if (!session_.user().empty()) return Standing::inside;
   switch (loop_.default_user()) {
     case DefaultUser::unknown:
@@ -325,6 +322,7 @@ bool Client::take_reset(std::string_view wire) {
   if (session_.skips_reply()) {  // RESET ends CLIENT REPLY OFF before its reply, but not SKIP
     own_->forward(id_, wire, 0);
     session_.reset();
+    session_.identify_unseen();
     session_.began({Where::own, PinReason::client, Effect::sticky});
     return true;
   }
@@ -337,7 +335,7 @@ bool Client::take_reset(std::string_view wire) {
 // MONITOR and its like: replies are not matched any more, so nothing that needs one can be done.
 bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& command) {
   if (own_->congested()) return false;
-  if (info != nullptr && !loop_.router().empty() && policies_apply() != Standing::outside) {
+  if (info != nullptr && !loop_.router().empty()) {
     const Route route = loop_.router().route(*info, command, false);
     if (route.kind != Route::Kind::forward) {
       reply_now(resp::error_reply(
@@ -381,11 +379,9 @@ bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::
   if (plan.reason == PinReason::subscribe && plan.where == Where::own) {
     up.inspect(session_.version() == resp::Version::resp3);
   }
-  const bool relays = plan.effect == Effect::relay || plan.effect == Effect::raw;
+  const bool relays = plan.effect == Effect::relay;
   if (relays && !quiet()) return false;
-  if (plan.reason == PinReason::wait && plan.where == Where::own && !session_.in_multi() && plan.replies != 0) {
-    up.expect({}, kFence, Expect::dropped, 1, {});
-  }
+  if (plan.effect == Effect::wait && plan.replies != 0 && needs_fence()) return forward_wait(up, wire, plan);
   loop_.metrics().commands_forwarded.add();
   session_.began(plan);
   barrier_ = plan.barrier;
@@ -393,7 +389,6 @@ bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::
     up.send_raw(wire);
     up.relay();
     relaying_ = true;
-    raw_ = plan.effect == Effect::raw;
     return true;
   }
   if (plan.replies == 0) {  // nobody will tell how it went: most likely well
@@ -409,6 +404,25 @@ bool Client::forward_effect(Upstream& up, std::string_view wire, const Session::
   } else {
     up.forward(id_, wire, 1);
   }
+  return true;
+}
+
+// Writes before this may have gone over another connection, which WAIT knows nothing of.
+bool Client::needs_fence() const { return !fenced_ || !loop_.router().empty(); }
+
+// A user who may not PUBLISH cannot give the connection a write: then nothing is known to be replicated.
+bool Client::forward_wait(Upstream& up, std::string_view wire, const Session::Plan& plan) {
+  resp::CommandParser parser;
+  resp::Command command;
+  parser.next(wire, command);
+  const bool of_file = command.args.size() == 4;  // WAITAOF local replicas timeout
+  loop_.metrics().commands_forwarded.add();
+  session_.began(plan);
+  fenced_ = true;
+  ++outstanding_;
+  up.expect({}, kFence, Expect::attempt, 1, {});
+  const std::string_view nothing = of_file ? "*2\r\n:0\r\n:0\r\n" : ":0\r\n";
+  up.expect(id_, wire, Expect::counted, 1, effect_note(plan.effect, nothing));
   return true;
 }
 
@@ -432,10 +446,11 @@ bool Client::pin(PinReason reason) {
   flush_run();
   if (outstanding_ != 0 || !replies_.empty()) return false;
   if (loop_.anybody().shared() == nullptr) {
-    refuse_without_upstream(loop_.why_down());
+    if (!loop_.anybody().expects_shared()) refuse_without_upstream(loop_.why_down());
     return false;
   }
   own_ = pool_->lend(id_);
+  fenced_ = always_own_;  // all its writes go over this one
   relabel_own({}, session_.labels());
   pin_reason_ = reason;
   loop_.metrics().pin(pin_reason_);
@@ -459,10 +474,15 @@ void Client::unpin_if_possible() {
   pool_->give_back(std::move(own_));
 }
 
-// Redis has accepted these labels before.
+// What Redis refuses now, it has accepted before; a connection that keeps somebody's name is for nobody else.
 void Client::relabel_own(const Labels& from, const Labels& to) {
   const Commands commands = commands_to_relabel(from, to);
-  if (commands.count != 0) own_->expect({}, commands.wire, Expect::dropped, commands.count, {});
+  if (commands.count == 0) return;
+  if (to == Labels{}) {
+    own_->prepare({{}, commands});
+  } else {
+    own_->expect({}, commands.wire, Expect::dropped, commands.count, {});
+  }
 }
 
 void Client::enter(UpstreamPool& pool) {
@@ -510,30 +530,35 @@ void Client::effect_seen(std::string_view note, std::string_view reply) {
 // `reply` is empty where none will come: most likely it went well.
 void Client::apply_effect(Effect effect, std::string_view wire, std::string_view reply) {
   const bool ok = !reply.starts_with('-') && !reply.starts_with("*-1");
-  if (effect == Effect::block) return session_.block_done();
+  if (effect == Effect::block || effect == Effect::wait) {
+    return reply.empty() ? void() : session_.block_done();
+  }
+  if (effect == Effect::multi) return ok ? void() : multi_refused();
   if (effect == Effect::exec_select) return session_.exec_select_done(ok);
   if (effect == Effect::reset) {
+    if (!reply.starts_with("+RESET")) return session_.stick();
     session_.reset();
     multi_guarded_.clear();
+    own_->forget_subscriptions();
     return select_configured_db();
   }
   if (!shows_in_reply(effect)) return;
   resp::CommandParser parser;
   resp::Command command;
   parser.next(wire, command);
-  if (effect == Effect::pause && ok) {
+  if (effect == Effect::pause && reply.starts_with("+OK")) {
     loop_.paused(session_.plan(resp::find_command("client"), command).pause);
   } else if (effect == Effect::end_multi && reply.starts_with('*') && session_.queued_pause().count() != 0) {
     loop_.paused(session_.queued_pause());
-  } else if (effect == Effect::unpause && ok) {
+  } else if (effect == Effect::unpause && reply.starts_with("+OK")) {
     loop_.paused(std::chrono::milliseconds(0));
   } else if (effect == Effect::sticky_once_done) {
     // What an unknown command did before it failed cannot be known, unless Redis does not know it either.
     const bool known = resp::find_command(command.name()) != nullptr;
     if (ok || (!known && !reply.starts_with("-ERR unknown command"))) session_.stick();
-  } else if (effect == Effect::select && ok) {
+  } else if (effect == Effect::select && reply.starts_with("+OK")) {
     session_.select_done(session_.plan(resp::find_command("select"), command).db);
-  } else if (effect == Effect::label && ok) {
+  } else if (effect == Effect::label && reply.starts_with("+OK")) {
     session_.label_done(command);
   } else if (effect == Effect::auth || effect == Effect::hello) {
     identified(command, reply, ok);
@@ -554,14 +579,20 @@ void Client::identified(const resp::Command& command, std::string_view reply, bo
   if (!had_user && !session_.user().empty() && session_.db() < 0) select_configured_db();
 }
 
-// The database of upstream.url could not be selected before the client had authenticated.
+// The database of upstream.url could not be selected before the client had authenticated. Nothing is sent before it is.
 void Client::select_configured_db() {
   const int db = loop_.config().upstream.db;
   if (db == 0 || !own_) return;
-  std::string select;
-  const std::string args[] = {"SELECT", std::to_string(db)};
-  resp::append_command(select, args);
-  own_->expect({}, select, Expect::dropped, 1, {});
+  Transformation commands;
+  commands.needed.add({"SELECT", std::to_string(db)});
+  commands.may_be_nobody = session_.user().empty();
+  own_->prepare(commands);
+}
+
+// What followed the MULTI was not queued but done.
+void Client::multi_refused() {
+  session_.multi_refused();
+  if (!multi_guarded_.empty()) loop_.clear_guards(std::exchange(multi_guarded_, {}));
 }
 
 void Client::subscription_changed(std::string_view kind, std::int64_t remaining) {

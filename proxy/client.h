@@ -71,8 +71,9 @@ class Client final : private Stream::Handler, private Flushable {
   Upstream* own() { return own_.get(); }
 
  private:
-  // Of the connection to the policies: in another database, under them, not let in by Redis, or not known yet.
-  enum class Standing : std::uint8_t { outside, inside, stranger, unknown };
+  // Of the connection to the policies: in another database, under them, not let in by Redis, impossible to tell, or not
+  // known yet.
+  enum class Standing : std::uint8_t { outside, inside, stranger, unsure, unknown };
 
   uv_buf_t on_read_buffer() override;
   void on_read(std::size_t bytes) override;
@@ -82,7 +83,6 @@ class Client final : private Stream::Handler, private Flushable {
 
   std::size_t process(std::string_view input);
   std::size_t take_next(std::string_view input);
-  std::size_t take_raw(std::string_view input);
   std::size_t take_large(std::string_view input);
   std::size_t take_part(std::string_view input);
   static bool is_own_command(std::string_view name);
@@ -100,6 +100,7 @@ class Client final : private Stream::Handler, private Flushable {
   bool take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan);
   bool take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy);
   bool take_guarded(std::string_view wire, const Session::Plan& plan, bool script);
+  bool discard_instead();
   bool take_flush(const resp::Command& command);
   bool take_rejected(std::string_view reason);
   bool forward(std::string_view wire, const Session::Plan& plan);
@@ -107,6 +108,8 @@ class Client final : private Stream::Handler, private Flushable {
   bool forward_effect(Upstream& upstream, std::string_view wire, const Session::Plan& plan);
   bool forward_held(Upstream& upstream, std::string_view wire, const Session::Plan& plan,
                     const std::vector<std::string>& keys);
+  bool needs_fence() const;
+  bool forward_wait(Upstream& upstream, std::string_view wire, const Session::Plan& plan);
   bool await_upstream();
   bool refuse_without_upstream(const std::string& why);
 
@@ -128,6 +131,7 @@ class Client final : private Stream::Handler, private Flushable {
   void apply_effect(Effect effect, std::string_view wire, std::string_view reply);
   void identified(const resp::Command& command, std::string_view reply, bool ok);
   void select_configured_db();
+  void multi_refused();
   void check_output();
   void relieve_upstream();
   std::size_t output_bytes() const { return stream_.unwritten() + replies_.bytes(); }
@@ -147,6 +151,7 @@ class Client final : private Stream::Handler, private Flushable {
   UpstreamPool* pool_;  // of the identity the client had when it last shared a connection
   std::unique_ptr<Upstream> own_;
   PinReason pin_reason_ = PinReason::unknown;
+  bool fenced_ = false;  // own_ has had a write since it was lent
 
   std::uint32_t outstanding_ = 0;  // forwarded commands not yet answered
   ReplyQueue replies_;             // those that wait for an earlier one
@@ -165,7 +170,6 @@ class Client final : private Stream::Handler, private Flushable {
   bool waits_ = false;      // a whole command is in the input and cannot be taken yet
   bool barrier_ = false;    // the last command sent must be answered before the next is taken
   bool relaying_ = false;   // MONITOR, SYNC: replies are passed on unmatched
-  bool raw_ = false;        // and so is the input
   bool streaming_ = false;  // a large command is on its way, piece by piece; it counts as outstanding
   bool full_ = false;       // the input waits because too many commands are under way
   bool bad_input_ = false;  // the parser has refused the input

@@ -75,7 +75,8 @@ bool Client::take_read(std::string_view wire, std::uint32_t policy) {
   policies::Policy& owner = loop_.router().policy(policy);
   if (up == nullptr) {
     if (pool_->expects_shared()) return false;
-    if (owner.options().on_redis_down != conf::OnRedisDown::sql) return await_upstream();
+    const bool redis_up = loop_.anybody().shared() != nullptr;  // and refuses this user
+    if (redis_up || owner.options().on_redis_down != conf::OnRedisDown::sql) return await_upstream();
     begin_miss(policy, wire, true);
     return true;
   }
@@ -88,6 +89,7 @@ bool Client::take_read(std::string_view wire, std::uint32_t policy) {
 
 bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy) {
   flush_run();
+  if (!session_.user().empty() && upstream() == nullptr) return await_upstream();  // Redis may know the user no more
   const std::size_t row = row_of(loop_.router().key());
   const bool write = info.has(resp::flag::write);
   if (outstanding_ != 0 || replies_.is_row_busy(row, info) || replies_.size() >= kSlotsMax) return false;
@@ -153,7 +155,20 @@ bool Client::take_exec(const resp::CommandInfo& info, const resp::Command& comma
   flush_run();
   const std::vector<std::string> keys = std::exchange(multi_guarded_, {});
   if (info.id != CommandId::exec) return forward(command.wire, plan);
+  if (plan.effect == Effect::relay) return discard_instead();
   return forward_held(*own_, command.wire, plan, keys);
+}
+
+// After an EXEC that subscribes, authenticates or says HELLO no reply can be held back, and so no lease be cleared.
+bool Client::discard_instead() {
+  constexpr std::string_view kDiscard = "*1\r\n$7\r\nDISCARD\r\n";
+  session_.began({Session::Plan::Where::own, PinReason::multi, Effect::end_multi});
+  ++outstanding_;
+  own_->expect(
+      id_, kDiscard, Expect::replaced, 1,
+      resp::error_reply("EXECABORT sluice: AUTH, HELLO or SUBSCRIBE together with writes of policy keys in MULTI "
+                        "not supported: discarded"));
+  return true;
 }
 
 bool Client::take_flush(const resp::Command& command) {
@@ -186,6 +201,7 @@ bool Client::take_sluice(const resp::Command& command) {
   flush_run();
   if (outstanding_ != 0 || !replies_.empty()) return false;  // it may look at, or change, what is under way
   const bool nobody = session_.user().empty();
+  if (!nobody && upstream() == nullptr) return await_upstream();
   if (nobody && loop_.default_user() == DefaultUser::unknown) return await_upstream();
   if (session_.user_unsure() || (nobody && loop_.default_user() == DefaultUser::must_authenticate)) {
     reply_now("-NOAUTH Authentication required.\r\n");

@@ -15,6 +15,7 @@ void Commands::add(std::initializer_list<std::string> words) {
 Transformation commands_to_become(const Identity& identity) {
   Transformation commands;
   const bool known = !identity.user.empty();
+  commands.may_be_nobody = !known && identity.version == resp::Version::resp2;
   if (known && identity.db != 0) commands.attempt.add({"SELECT", std::to_string(identity.db)});
   if (identity.version == resp::Version::resp3) {
     known ? commands.needed.add({"HELLO", "3", "AUTH", identity.user, identity.password})

@@ -38,8 +38,9 @@ struct Commands {
 
 // Make a fresh connection one of `identity`.
 struct Transformation {
-  Commands attempt;  // may fail, and if it does not, the last of `needed` may
-  Commands needed;   // must succeed
+  Commands attempt;            // may fail, and if it does not, the last of `needed` may
+  Commands needed;             // must succeed
+  bool may_be_nobody = false;  // -NOAUTH will do: the client is to authenticate by itself
 };
 Transformation commands_to_become(const Identity& identity);
 // Change the labels of a connection.

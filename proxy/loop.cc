@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kTick{20};
 constexpr std::chrono::seconds kUnusedPoolKept{30};
+constexpr std::ptrdiff_t kUnusedPoolsMax = 16;
 constexpr std::chrono::seconds kProbeInterval{1};
 constexpr std::chrono::seconds kMemoryTick{1};
 // What a client that came or left may have allocated and freed.
@@ -35,7 +36,7 @@ Loop::Loop(Process& process)
       operations_(events_, policy_redis_, mailbox_),
       acl_(events_, policy_redis_),
       graveyard_(events_),
-      common_{events_, process.config.upstream, *this, metrics_, graveyard_},
+      common_{events_, process.config.upstream, *this, metrics_, graveyard_, connection_age_},
       default_user_probe_(events_, process.config.upstream, [this](bool open) { default_user_changed(open); }),
       background_busy_(router_.size(), false) {
   process_.loops.push_back(this);
@@ -141,10 +142,13 @@ void Loop::paused(std::chrono::milliseconds duration) {
   }
 }
 
+// Redis keeps the later of two ends, too.
 void Loop::pause_here(std::chrono::milliseconds duration) {
+  const auto until = events_.now() + duration;
+  if (paused_ && duration.count() > 0 && until < paused_until_) return;
   events_.cancel(pause_ends_);
   paused_ = duration.count() > 0;
-  if (!paused_) return;
+  paused_until_ = until;
   pause_ends_ = events_.after(duration, [this] {
     paused_ = false;
     resume_clients();  // back to the shared connections
@@ -175,7 +179,18 @@ UpstreamPool& Loop::pool_of(const Identity& identity) {
   const auto found =
       std::find_if(pools_.begin(), pools_.end(), [&](const auto& pool) { return pool->identity() == identity; });
   if (found != pools_.end()) return **found;
+  close_oldest_unused_pool();
   return *pools_.emplace_back(std::make_unique<UpstreamPool>(common_, identity));
+}
+
+// A client that tries many passwords or databases must not leave as many connections behind.
+void Loop::close_oldest_unused_pool() {
+  const auto unused = [](const auto& pool) { return pool->unused_since(EventLoop::TimePoint::max()); };
+  if (std::count_if(pools_.begin() + 1, pools_.end(), unused) < kUnusedPoolsMax) return;
+  const auto older = [&](const auto& a, const auto& b) {
+    return unused(a) != unused(b) ? unused(a) : a->left_at() < b->left_at();
+  };
+  pools_.erase(std::min_element(pools_.begin() + 1, pools_.end(), older));
 }
 
 void Loop::close_unused_pools() {
@@ -191,10 +206,16 @@ void Loop::connect_shared() {
   anybody().connect_shared().expect({}, kPing, Expect::held, 1, {});
 }
 
-// The reply to the PING shows whether Redis lets in those who do not authenticate. While it loads its data it does not
-// say, and a later connection tells.
+// The reply to the PING shows whether Redis lets in those who do not authenticate. It asks for that before all else but
+// the number of its clients: an answer that is not one of these tells nothing, and the connection will be closed.
 void Loop::greeted(std::string_view reply) {
-  default_user_ = reply.starts_with("-NOAUTH") ? DefaultUser::must_authenticate : DefaultUser::ready;
+  const bool refused = reply.starts_with("-NOAUTH");
+  bool open = false;
+  for (const char* answer : {"+", "-NOPERM", "-LOADING", "-BUSY", "-MASTERDOWN", "-MISCONF"}) {
+    if (reply.starts_with(answer)) open = true;
+  }
+  if (!refused && !open) return;
+  default_user_ = refused ? DefaultUser::must_authenticate : DefaultUser::ready;
   default_user_seen_ = default_user_;
   backoff_.reset();  // not before: a Redis that is full accepts and closes
   resume_clients();
@@ -209,20 +230,27 @@ void Loop::on_up(Upstream& upstream) {
 
 void Loop::on_ready(Upstream& upstream) {
   if (Client* client = find(upstream.bound())) return client->resume();
-  resume_clients();
+  const bool shared =
+      std::any_of(pools_.begin(), pools_.end(), [&](const auto& pool) { return pool->is_shared(upstream); });
+  if (shared) resume_clients();
 }
 
 void Loop::on_down(Upstream& upstream, const std::string& reason) {
   metrics_.upstream_errors.add();
   if (Client* client = find(upstream.bound())) return client->own_upstream_down(reason);
   const bool redis = anybody().is_shared(upstream);
-  const auto owner =
-      std::find_if(pools_.begin(), pools_.end(), [&](const auto& pool) { return pool->lost(upstream, reason); });
+  const auto owner = std::find_if(pools_.begin(), pools_.end(), [&](const auto& pool) {
+    return pool->is_shared(upstream) && pool->lost(upstream, reason);
+  });
   if (redis) return redis_lost(reason);
-  if (owner == pools_.end() || (*owner)->why_down().empty()) return;
-  UpstreamPool& pool = **owner;
-  resume_clients();
-  pool.retry();
+  if (owner != pools_.end()) {
+    UpstreamPool& pool = **owner;
+    resume_clients();
+    return pool.retry();
+  }
+  for (const auto& pool : pools_) {
+    if (pool->lost(upstream, reason)) return;
+  }
 }
 
 void Loop::redis_lost(const std::string& reason) {
@@ -254,7 +282,9 @@ void Loop::default_user_changed(bool open) {
   if (default_user_ == DefaultUser::unknown || (default_user_ == DefaultUser::ready) == open) return;
   if (anybody().shared() == nullptr) return;
   log(Level::info, "the default user of Redis has changed: connecting anew");
-  anybody().shared()->fail("the default user of Redis has changed");
+  ++connection_age_;
+  for (std::size_t i = 0; i < pools_.size(); ++i)
+    pools_[i]->default_user_changed("the default user of Redis has changed");
 }
 
 void Loop::resume_clients() {

@@ -146,6 +146,7 @@ class Loop final : private UpstreamUser {
   void tick();
   void close_idle_clients();
   void close_unused_pools();
+  void close_oldest_unused_pool();
   void watch_default_user();
   void start_due_work();
   void look_at_memory();
@@ -173,6 +174,7 @@ class Loop final : private UpstreamUser {
   std::vector<std::uint32_t> free_places_;
   std::size_t client_count_ = 0;
 
+  std::uint32_t connection_age_ = 0;
   const UpstreamPool::Common common_;
   std::vector<std::unique_ptr<UpstreamPool>> pools_;  // the first: anybody()
   Backoff backoff_;
@@ -186,6 +188,7 @@ class Loop final : private UpstreamUser {
 
   EventLoop::TimerId tick_;
   bool paused_ = false;
+  EventLoop::TimePoint paused_until_;
   EventLoop::TimerId pause_ends_;
   MemoryTrim memory_;
   EventLoop::TimePoint memory_seen_;

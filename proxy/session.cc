@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "resp/integer.h"
+
 namespace sluice::proxy {
 namespace {
 
@@ -33,14 +35,14 @@ Session::Plan own(PinReason reason, Effect effect, bool barrier = false) {
   return {Where::own, reason, effect, barrier, 1};
 }
 
-// CLIENT PAUSE milliseconds [WRITE|ALL]: how long.
+// CLIENT PAUSE milliseconds [WRITE|ALL]: how long; 0 for what Redis will refuse.
 std::chrono::milliseconds pause_of(const resp::Command& command) {
   constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24 * 365);
-  std::int64_t duration = 0;
-  if (command.args.size() < 3) return std::chrono::milliseconds(0);
-  const std::string_view text = command.args[2];
-  std::from_chars(text.data(), text.data() + text.size(), duration);
-  return std::clamp(std::chrono::milliseconds(duration), std::chrono::milliseconds(0), kLongest);
+  const auto& args = command.args;
+  const bool fits = args.size() == 3 || (args.size() == 4 && (is_word(args[3], "write") || is_word(args[3], "all")));
+  const auto duration = fits ? resp::parse_integer(args[2]) : std::nullopt;
+  if (!duration || *duration < 0) return std::chrono::milliseconds(0);
+  return std::min(std::chrono::milliseconds(*duration), kLongest);
 }
 
 Subscription subscription_of(std::string_view kind) {
@@ -59,7 +61,7 @@ bool Session::is_plain(const resp::CommandInfo& info) {
 }
 
 Session::Plan Session::plan(const resp::CommandInfo* info, const resp::Command& command) const {
-  Plan plan = info == nullptr ? own(PinReason::unknown, lasting()) : plan_known(*info, command);
+  Plan plan = info == nullptr ? plan_unknown(command) : plan_known(*info, command);
   // Confirmations of subscriptions are sent all the same (pubsub.c: CLIENT_PUSHING).
   const bool shown = plan.effect == Effect::reply_on || plan.effect == Effect::subscribe || plan.where == Where::quit;
   if (reply_mode_ != ReplyMode::on && !shown) plan.replies = 0;
@@ -125,16 +127,19 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
       return own(PinReason::monitor, Effect::relay, true);
     case CommandId::sync:
     case CommandId::psync:
+      return own(PinReason::raw, Effect::relay, true);
     case CommandId::replconf:
-      return own(PinReason::raw, Effect::raw, true);
+      return own(PinReason::raw, lasting());
     case CommandId::wait:
-      return own(PinReason::wait, Effect::sticky);
+      return own(PinReason::wait, multi_ ? Effect::sticky : Effect::wait);
+    case CommandId::shutdown:  // may wait for replicas, until SHUTDOWN ABORT comes on another connection
+      return own(PinReason::blocking, Effect::none);
     case CommandId::readonly:
     case CommandId::readwrite:
     case CommandId::asking:
       return own(PinReason::client, Effect::sticky);
     case CommandId::script:
-      return command.args.size() > 1 && is_word(command.args[1], "debug") ? own(PinReason::raw, Effect::raw, true)
+      return command.args.size() > 1 && is_word(command.args[1], "debug") ? own(PinReason::raw, Effect::relay, true)
                                                                           : Plan{};
     default:
       if (multi_) return {};
@@ -142,6 +147,12 @@ Session::Plan Session::plan_known(const resp::CommandInfo& info, const resp::Com
       if (info.has(resp::flag::scripting)) return own(PinReason::blocking, Effect::none);
       return may_block(info, command) ? own(PinReason::blocking, Effect::block) : Plan{};
   }
+}
+
+// WAITAOF came with Redis 7.2.
+Session::Plan Session::plan_unknown(const resp::Command& command) const {
+  const bool waits = !multi_ && command.args.size() == 4 && is_word(command.name(), "waitaof");
+  return waits ? own(PinReason::wait, Effect::wait) : own(PinReason::unknown, lasting());
 }
 
 // What Redis refuses changes nothing, but for a transaction, whose parts are not looked at.
@@ -213,6 +224,10 @@ void Session::began(const Plan& plan) {
     case Effect::unwatch:
       watch_ = false;
       break;
+    case Effect::wait:
+      sticky_ = true;
+      if (plan.replies != 0) ++blocking_;
+      break;
     case Effect::block:
       if (plan.replies != 0) ++blocking_;
       break;
@@ -236,7 +251,7 @@ void Session::began(const Plan& plan) {
       sticky_ = true;
       return;
     case Effect::select:
-      if (plan.replies == 0) db_ = plan.db;  // nobody will tell whether it succeeded
+      if (plan.replies == 0) db_unsure_ = true;  // nobody will tell whether it succeeded
       break;
     case Effect::auth:
     case Effect::hello:
@@ -247,7 +262,6 @@ void Session::began(const Plan& plan) {
     case Effect::sticky_once_done:
       if (plan.replies == 0) sticky_ = true;
       break;
-    case Effect::raw:
     case Effect::sticky:
       sticky_ = true;
       break;
@@ -258,11 +272,23 @@ void Session::began(const Plan& plan) {
   if (skipped) reply_mode_ = ReplyMode::on;
 }
 
-void Session::select_done(int db) { db_ = db; }
+void Session::select_done(int db) {
+  db_ = db;
+  db_unsure_ = false;
+}
 
+// Whether the SELECT itself succeeded is somewhere in the reply to EXEC.
 void Session::exec_select_done(bool executed) {
-  if (executed) db_ = queued_db_;
+  if (executed) db_unsure_ = true;
   queued_db_ = -1;
+}
+
+void Session::multi_refused() {
+  multi_ = false;
+  if (queued_db_ >= 0) db_unsure_ = true;
+  if (hides_) user_unsure_ = true;
+  queued_db_ = -1;
+  queued_pause_ = std::chrono::milliseconds(0);
 }
 
 // CLIENT SETNAME name, CLIENT SETINFO LIB-NAME|LIB-VER text
@@ -304,10 +330,13 @@ void Session::take_hello_options(const resp::Command& command) {
   }
 }
 
-// A HELLO may fail after its AUTH has succeeded (networking.c: the options are applied one by one).
+// A HELLO may fail after some of its options have been applied: networking.c takes them one by one.
 void Session::identify_refused(const resp::Command& command, std::string_view reply) {
-  const bool nothing_done = reply.starts_with("-WRONGPASS") || reply.starts_with("-NOPROTO");
-  if (nothing_done || !is_word(command.name(), "hello") || command.args.size() < 5) return;
+  const auto& args = command.args;
+  if (!is_word(command.name(), "hello") || args.size() < 3 || reply.starts_with("-NOPROTO")) return;
+  const bool first_refused = reply.starts_with("-WRONGPASS") && is_word(args[2], "auth");
+  if (first_refused && std::none_of(args.begin() + 3, args.end(), [](auto arg) { return is_word(arg, "auth"); }))
+    return;
   user_unsure_ = sticky_ = true;
 }
 

@@ -23,6 +23,7 @@ enum class Effect : std::uint8_t {
   watch,
   unwatch,
   block,
+  wait,
   subscribe,
   queue_hidden,
   queue_pause,
@@ -36,7 +37,6 @@ enum class Effect : std::uint8_t {
   unpause,
   reset,
   relay,  // replies can be matched no more
-  raw,
   sticky,
   sticky_once_done,  // as sticky, unless it is refused
   reply_on,
@@ -75,6 +75,8 @@ class Session {
 
   void began(const Plan& plan);
   void block_done() { --blocking_; }
+  // Redis has refused the MULTI: what followed it was not queued.
+  void multi_refused();
   // The connection is for nobody else, until RESET.
   void stick() { sticky_ = true; }
   // RESET has been done, or need not be.
@@ -107,12 +109,10 @@ class Session {
   // `first_db`: the one a connection begins in.
   Identity identity(int first_db) const { return {version_, user_, password_, db_ < 0 ? first_db : db_}; }
   const Labels& labels() const { return labels_; }
-  // True when a command now gets no policy: the connection is not in the database policies act in, or will not be when
-  // the command is executed.
-  bool outside(int policy_db) const {
-    const int db = queued_db_ >= 0 ? queued_db_ : db_;
-    return db >= 0 && db != policy_db;
-  }
+  // True when a command now gets no policy: the connection is not in the database policies act in.
+  bool outside(int policy_db) const { return db_ >= 0 && db_ != policy_db; }
+  // Who the client is for Redis, or which database a command now meets, cannot be told.
+  bool unsure() const { return user_unsure_ || db_unsure_ || queued_db_ >= 0; }
 
  private:
   enum class ReplyMode : std::uint8_t { on, off, skip };
@@ -120,6 +120,7 @@ class Session {
   void take_hello_options(const resp::Command& command);
   bool refused_while_subscribed(const resp::CommandInfo& info) const;
   Effect lasting() const;
+  Plan plan_unknown(const resp::Command& command) const;
   Plan plan_client(const resp::Command& command) const;
   Plan plan_known(const resp::CommandInfo& info, const resp::Command& command) const;
   std::int64_t subscriptions() const;
@@ -130,6 +131,7 @@ class Session {
   bool sticky_ = false;
   bool relayed_ = false;
   bool user_unsure_ = false;
+  bool db_unsure_ = false;
   bool hides_ = false;  // EXEC will subscribe, authenticate or switch the protocol, inside its own reply
   ReplyMode reply_mode_ = ReplyMode::on;
   resp::Version version_ = resp::Version::resp2;

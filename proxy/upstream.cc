@@ -86,6 +86,7 @@ void Upstream::connect() {
 
 void Upstream::prepare(const Transformation& commands) {
   prepared_ = attempt_done_ = false;
+  may_be_nobody_ = commands.may_be_nobody;
   if (commands.attempt.count != 0) expect({}, commands.attempt.wire, Expect::attempt, commands.attempt.count, {});
   expect({}, commands.needed.wire, Expect::prepared, commands.needed.count, {});
 }
@@ -180,7 +181,7 @@ void Upstream::link_read(std::string_view bytes) {
 
 Upstream::Mode Upstream::mode_of(std::string_view bytes) {
   if (bytes[0] == '>') return inspecting_ ? Mode::capturing : Mode::unasked;
-  if (inspecting_ && !pushes_ && bytes[0] == '*') return Mode::capturing;
+  if (inspecting_ && !pushes_ && bytes[0] == '*' && expects_messages()) return Mode::capturing;
   if (pending_.empty()) return bound_.generation != 0 ? Mode::unasked : Mode::surprise;
   switch (pending_.front().expect) {
     case Expect::reply:
@@ -195,6 +196,7 @@ Upstream::Mode Upstream::mode_of(std::string_view bytes) {
     case Expect::dropped:
     case Expect::attempt:
     case Expect::prepared:
+    case Expect::counted:
       return Mode::capturing;
   }
   return Mode::surprise;
@@ -314,12 +316,17 @@ void Upstream::finish(std::string_view reply) {
       return;
     case Expect::prepared:
       return finish_prepared(reply);
+    case Expect::counted:
+      pop(note);
+      user_.on_effect(front.client, std::string_view(note).substr(0, 1), reply);
+      return pass(front.client, attempt_done_ ? reply : std::string_view(note).substr(1));
   }
 }
 
 void Upstream::finish_prepared(std::string_view reply) {
   const bool needless = attempt_done_ && pending_.front().replies == 1;
-  if (reply[0] == '-' && !needless) return fail("Redis says: " + std::string(reply.substr(1, reply.find('\r') - 1)));
+  const bool refused = reply[0] == '-' && !(may_be_nobody_ && reply.starts_with("-NOAUTH"));
+  if (refused && !needless) return fail("Redis says: " + std::string(reply.substr(1, reply.find('\r') - 1)));
   if (--pending_.front().replies != 0) return;
   pop();
   prepared_ = true;
@@ -340,9 +347,14 @@ void Upstream::finish_guarded(std::string_view reply) {
   pass(done.client, after_elements(reply, static_cast<std::uint32_t>(std::stoul(guards))));
 }
 
+// In RESP2 messages look like any array; there are none without a subscription.
+bool Upstream::expects_messages() {
+  return channels_ + shards_ > 0 || (!pending_.empty() && pending_.front().expect == Expect::confirm);
+}
+
 // True when the reply was a message or a confirmation and is dealt with.
 bool Upstream::finish_subscription(std::string_view reply) {
-  if (reply[0] != '>' && (reply[0] != '*' || pushes_)) return false;
+  if (reply[0] != '>' && (reply[0] != '*' || pushes_ || !expects_messages())) return false;
   const std::string_view kind = first_element(reply);
   if (is_message(kind)) {
     user_.on_bytes(bound_, reply);
@@ -350,6 +362,7 @@ bool Upstream::finish_subscription(std::string_view reply) {
   }
   if (!is_confirmation(kind)) return false;
   user_.on_bytes(bound_, reply);
+  (kind.starts_with("ss") || kind.starts_with("sun") ? shards_ : channels_) = last_integer(reply);
   user_.on_subscription(bound_, kind, last_integer(reply));
   if (pending_.empty() || pending_.front().expect != Expect::confirm || --pending_.front().replies != 0) return true;
   user_.on_replies(pop().client, 1);

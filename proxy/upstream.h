@@ -32,6 +32,7 @@ enum class Expect : std::uint8_t {
   dropped,   // the proxy's own
   attempt,   // the same; whether it succeeded counts for
   prepared,  // these, the proxy's own that must succeed
+  counted,   // passed on if the attempt before it succeeded, else the note is
 };
 
 // The owner's and the clients' side of an Upstream. Ids may be stale.
@@ -107,6 +108,11 @@ class Upstream final : private Link::Owner {
     pushes_ = pushes;
   }
   bool inspecting() const { return inspecting_; }
+  // After RESET.
+  void forget_subscriptions() { channels_ = shards_ = 0; }
+  // Whether a password set since then would shut out who uses it: connections of different ages differ.
+  std::uint32_t age() const { return age_; }
+  void set_age(std::uint32_t age) { age_ = age; }
   // From here on every byte is passed to the bound client as it comes, and nothing is matched any more.
   void relay() { relaying_ = true; }
   void send_raw(std::string_view bytes) { send(bytes); }
@@ -144,6 +150,7 @@ class Upstream final : private Link::Owner {
   void link_drained() override;
 
   Mode mode_of(std::string_view bytes);
+  bool expects_messages();
   void show_effect(std::string_view bytes);
   bool stream(std::string_view& bytes);
   bool stream_unasked(std::string_view& bytes);
@@ -170,12 +177,16 @@ class Upstream final : private Link::Owner {
   ClientId bound_;
   Mode mode_ = Mode::between;
   bool inspecting_ = false;
+  std::int64_t channels_ = 0;  // subscriptions, as last confirmed: channels and patterns, and shard channels
+  std::int64_t shards_ = 0;
+  std::uint32_t age_ = 0;
   bool pushes_ = false;
   bool relaying_ = false;
   bool congested_ = false;
   bool paused_ = false;
   bool was_up_ = false;
   bool prepared_ = true;
+  bool may_be_nobody_ = false;
   bool attempt_done_ = false;  // the Transformation's attempt has succeeded
   std::string refusal_;        // of the guarded command, from its place in the MULTI
 };

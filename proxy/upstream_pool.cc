@@ -27,24 +27,30 @@ void UpstreamPool::close() {
 
 std::unique_ptr<Upstream> UpstreamPool::make() {
   common_.metrics.upstream_connections.add();
-  return std::make_unique<Upstream>(common_.events, common_.options, common_.user, common_.metrics.upstream_bytes_out);
+  auto upstream =
+      std::make_unique<Upstream>(common_.events, common_.options, common_.user, common_.metrics.upstream_bytes_out);
+  upstream->set_age(common_.age);
+  return upstream;
 }
 
-// Anybody's commands may follow at once. Those of a user wait until Redis has accepted the password: it would run them
-// as somebody else.
+// Commands wait until Redis has accepted the password and the database: it would run them as somebody else, or
+// elsewhere.
 void UpstreamPool::connect(Upstream& upstream) {
   upstream.connect();
   const Transformation commands = commands_to_become(identity_);
-  if (commands.needed.count == 0) return;
-  if (anybody_) {
-    upstream.expect({}, commands.needed.wire, Expect::dropped, commands.needed.count, {});
-  } else {
-    upstream.prepare(commands);
-  }
+  if (commands.needed.count != 0) upstream.prepare(commands);
+}
+
+void UpstreamPool::default_user_changed(const std::string& reason) {
+  if (!identity_.user.empty()) return;
+  for (auto& upstream : idle_) discard(common_, std::move(upstream));
+  idle_.clear();
+  if (shared_) shared_->fail(reason);
 }
 
 bool UpstreamPool::expects_shared() {
-  if (anybody_ || !why_down_.empty()) return false;
+  if (anybody_) return shared_ && shared_->usable();
+  if (!why_down_.empty()) return false;
   if (!shared_) connect_shared();
   return true;
 }
@@ -71,7 +77,8 @@ std::unique_ptr<Upstream> UpstreamPool::lend(ClientId client) {
 
 void UpstreamPool::give_back(std::unique_ptr<Upstream> upstream) {
   upstream->bind({});
-  const bool clean = upstream->up() && upstream->ready() && !upstream->inspecting();
+  const bool outdated = identity_.user.empty() && upstream->age() != common_.age;
+  const bool clean = upstream->up() && !upstream->inspecting() && !outdated;
   if (clean && !anybody_ && !shared_) {
     shared_ = std::move(upstream);
   } else if (clean && idle_.size() < kIdleMax) {

@@ -25,6 +25,7 @@ class UpstreamPool {
     UpstreamUser& user;
     LoopMetrics& metrics;
     Graveyard& graveyard;
+    const std::uint32_t& age;  // of connections made now; grows when the default user has changed
   };
 
   UpstreamPool(const Common& common, Identity identity);
@@ -48,6 +49,8 @@ class UpstreamPool {
 
   // Closes all that are not lent.
   void close();
+  // The default user has changed: connections that it was let in on are for nobody any more.
+  void default_user_changed(const std::string& reason);
 
   // A connection for this client alone. It may still have to be prepared (Upstream::ready).
   std::unique_ptr<Upstream> lend(ClientId client);
@@ -67,6 +70,7 @@ class UpstreamPool {
   void leave();
   // Nobody has used it since then.
   bool unused_since(EventLoop::TimePoint time) const { return clients_ == 0 && left_at_ < time; }
+  EventLoop::TimePoint left_at() const { return left_at_; }
 
  private:
   std::unique_ptr<Upstream> make();

@@ -64,15 +64,16 @@ TEST_P(Stateless, MayShareAConnectionAndLeavesNoTrace) {
   EXPECT_TRUE(session.shareable());
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Session, Stateless,
-    ::testing::Values(Words{"GET", "k"}, Words{"set", "k", "v"}, Words{"SCRIPT", "LOAD", "return 1"},
-                      Words{"SCRIPT", "KILL"}, Words{"SCAN", "0"}, Words{"PUBLISH", "c", "m"},
-                      Words{"SPUBLISH", "c", "m"}, Words{"INFO"}, Words{"CONFIG", "GET", "*"}, Words{"DEBUG", "JMAP"},
-                      Words{"SLOWLOG", "GET"}, Words{"PING"}, Words{"ECHO", "x"}, Words{"XREAD", "STREAMS", "s", "0"},
-                      Words{"XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"}, Words{"PUBSUB", "CHANNELS"},
-                      Words{"CLIENT", "HELP"}, Words{"SHUTDOWN", "NOSAVE"}, Words{"ACL", "WHOAMI"}, Words{"EXEC"},
-                      Words{"DISCARD"}, Words{"LMOVE", "a", "b", "LEFT", "LEFT"}));
+INSTANTIATE_TEST_SUITE_P(Session, Stateless,
+                         ::testing::Values(Words{"GET", "k"}, Words{"set", "k", "v"},
+                                           Words{"SCRIPT", "LOAD", "return 1"}, Words{"SCRIPT", "KILL"},
+                                           Words{"SCAN", "0"}, Words{"PUBLISH", "c", "m"}, Words{"SPUBLISH", "c", "m"},
+                                           Words{"INFO"}, Words{"CONFIG", "GET", "*"}, Words{"DEBUG", "JMAP"},
+                                           Words{"SLOWLOG", "GET"}, Words{"PING"}, Words{"ECHO", "x"},
+                                           Words{"XREAD", "STREAMS", "s", "0"},
+                                           Words{"XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"},
+                                           Words{"PUBSUB", "CHANNELS"}, Words{"CLIENT", "HELP"}, Words{"ACL", "WHOAMI"},
+                                           Words{"EXEC"}, Words{"DISCARD"}, Words{"LMOVE", "a", "b", "LEFT", "LEFT"}));
 
 class Sticky : public ::testing::TestWithParam<Words> {};
 
@@ -307,15 +308,17 @@ TEST(Session, ABlockingCommandInsideMultiDoesNotBlock) {
   EXPECT_TRUE(session.shareable());
 }
 
-TEST(Session, ASelectInsideMultiCountsFromExecOn) {
+TEST(Session, ASelectInsideMultiLeavesTheDatabaseInDoubt) {
   Session session;
   send(session, {"MULTI"});
   send(session, {"SELECT", "4"});
   EXPECT_EQ(session.db(), -1);
   send(session, {"EXEC"});
   session.exec_select_done(true);
-  EXPECT_EQ(session.db(), 4);
-  EXPECT_FALSE(session.shareable());  // the SELECT itself may have failed
+  EXPECT_FALSE(session.shareable());
+  EXPECT_TRUE(session.unsure());  // the SELECT itself may have failed
+  session.select_done(0);
+  EXPECT_FALSE(session.unsure());
 }
 
 TEST(Session, ADiscardedSelectNeverCounts) {
@@ -336,11 +339,11 @@ TEST(Session, ASubscribeInsideMultiKeepsTheConnectionAfterExec) {
   EXPECT_FALSE(session.shareable());
 }
 
-TEST(Session, ASilencedSelectCounts) {
+TEST(Session, ASilencedSelectLeavesTheDatabaseInDoubt) {
   Session session;
   send(session, {"CLIENT", "REPLY", "SKIP"});
   send(session, {"SELECT", "1"});
-  EXPECT_TRUE(session.outside(0));
+  EXPECT_TRUE(session.unsure());
 }
 
 // Redis discards the transaction of an EXEC with too many arguments.
@@ -496,6 +499,50 @@ TEST(Session, AHelloThatFailsAfterItsAuthLeavesTheUserInDoubt) {
                            "-ERR Client names cannot contain spaces, newlines or special characters.");
   EXPECT_TRUE(session.user_unsure());
   EXPECT_FALSE(session.shareable());
+}
+
+TEST(Session, AHelloWithTwoPasswordsMayHaveTakenTheFirst) {
+  Session session;
+  const Sent sent({"HELLO", "2", "AUTH", "bob", "good", "auth", "bob", "bad"});
+  session.identify_refused(sent.command_view, "-WRONGPASS invalid username-password pair or user is disabled.");
+  EXPECT_TRUE(session.user_unsure());
+  EXPECT_FALSE(session.shareable());
+}
+
+TEST(Session, AHelloThatSetANameAndWasRefusedKeepsItsConnection) {
+  Session session;
+  const Sent sent({"HELLO", "2", "SETNAME", "n"});
+  session.identify_refused(sent.command_view, "-NOAUTH HELLO must be called with the client already authenticated");
+  EXPECT_FALSE(session.shareable());
+}
+
+TEST(Session, AMultiThatIsRefusedLeavesInDoubtWhatSeemedQueued) {
+  Session session;
+  send(session, {"MULTI"});
+  send(session, {"SELECT", "5"});
+  session.multi_refused();
+  EXPECT_FALSE(session.in_multi());
+  EXPECT_TRUE(session.unsure());
+}
+
+TEST(Session, APauseThatRedisWillRefuseIsNone) {
+  for (const Words& words : std::vector<Words>{{"CLIENT", "PAUSE"},
+                                               {"CLIENT", "PAUSE", "x"},
+                                               {"CLIENT", "PAUSE", "-1"},
+                                               {"CLIENT", "PAUSE", "5", "SOME"}}) {
+    EXPECT_EQ(plan_of(Session{}, words).pause.count(), 0) << words.back();
+  }
+}
+
+TEST(Session, WaitingForReplicasBlocksAndSticks) {
+  for (const Words& words : std::vector<Words>{{"WAIT", "1", "0"}, {"WAITAOF", "1", "0", "0"}}) {
+    Session session;
+    EXPECT_EQ(send(session, words).reason, PinReason::wait);
+    EXPECT_TRUE(session.blocked());
+    session.block_done();
+    EXPECT_FALSE(session.blocked());
+    EXPECT_FALSE(session.shareable());
+  }
 }
 
 TEST(Session, ARefusedPasswordChangesNothing) {
