@@ -188,7 +188,7 @@ TEST_F(Identities, WhoAuthenticatesUnseenGetsNoPolicy) {
   Connection client(rig.sluice.tcp());
   client.send(wire({"CLIENT", "REPLY", "OFF"}) + wire({"AUTH", "bob", "wrong"}) + wire({"CLIENT", "REPLY", "ON"}));
   EXPECT_EQ(client.read_reply(), "+OK\r\n");
-  EXPECT_EQ(client.call({"GET", "fruit:1"}).substr(0, 7), "-NOAUTH");
+  EXPECT_EQ(client.call({"GET", "fruit:1"}).substr(0, 11), "-ERR sluice");
   EXPECT_EQ(rig.sluice.sql_reads(), 0);
 }
 
