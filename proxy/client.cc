@@ -321,9 +321,7 @@ bool Client::take_reset(std::string_view wire) {
   if (!own_->ready()) return false;
   if (session_.skips_reply()) {  // RESET ends CLIENT REPLY OFF before its reply, but not SKIP
     own_->forward(id_, wire, 0);
-    session_.reset();
-    session_.identify_unseen();
-    session_.began({Where::own, PinReason::client, Effect::sticky});
+    session_.reset_unseen();
     return true;
   }
   ++outstanding_;
@@ -569,13 +567,13 @@ void Client::apply_effect(Effect effect, std::string_view wire, std::string_view
 void Client::identified(const resp::Command& command, std::string_view reply, bool ok) {
   const bool had_user = !session_.user().empty();
   if (reply.empty()) {
-    session_.identify_unseen();
+    session_.identify_unseen(command);
   } else if (!ok) {
     session_.identify_refused(command, reply);
   } else {
     session_.identify_done(command);
-    if (own_->inspecting()) own_->inspect(session_.version() == resp::Version::resp3);
   }
+  if (ok && own_->inspecting()) own_->inspect(session_.version() == resp::Version::resp3);
   if (!had_user && !session_.user().empty() && session_.db() < 0) select_configured_db();
 }
 

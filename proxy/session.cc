@@ -330,6 +330,19 @@ void Session::take_hello_options(const resp::Command& command) {
   }
 }
 
+// Most likely it went well; where that would give rights, nothing is taken for granted.
+void Session::identify_unseen(const resp::Command& command) {
+  user_unsure_ = true;
+  if (is_word(command.name(), "hello") && command.args.size() > 1) {
+    version_ = command.args[1] == "3" ? resp::Version::resp3 : resp::Version::resp2;
+  }
+}
+
+void Session::reset_unseen() {
+  reset();
+  user_unsure_ = db_unsure_ = sticky_ = true;
+}
+
 // A HELLO may fail after some of its options have been applied: networking.c takes them one by one.
 void Session::identify_refused(const resp::Command& command, std::string_view reply) {
   const auto& args = command.args;

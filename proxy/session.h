@@ -88,7 +88,9 @@ class Session {
   void identify_done(const resp::Command& command);  // AUTH or HELLO
   void identify_refused(const resp::Command& command, std::string_view reply);
   // Its reply was not asked for: who the client is for Redis cannot be told.
-  void identify_unseen() { user_unsure_ = true; }
+  void identify_unseen(const resp::Command& command);
+  // A RESET of which the same is true.
+  void reset_unseen();
   // A subscription was confirmed, and so many of its family remain.
   void subscribe_done(std::string_view kind, std::int64_t remaining);
 

@@ -629,7 +629,7 @@ unsigned chosen_trials(unsigned usual) {
 TEST(Differential, RandomStreamsCutAnywhereAreAnsweredAsByRedis) {
   Rig rig(kFruitSchema, kFruitPolicy);
   const unsigned seed = chosen_seed();
-  const unsigned trials = chosen_trials(1000);
+  const unsigned trials = chosen_trials(1500);
   for (unsigned round = 0; round < trials; ++round) {
     Generator generator(seed + round);
     const std::string bytes = generator.stream(5 + generator.roll(60));
@@ -692,7 +692,7 @@ TEST(Differential, ClientsThatSpeakByTurnsHearWhatRedisWouldTellEachOfThem) {
   Rig rig(kFruitSchema, kFruitPolicy);
   EXPECT_EQ(rig.redis.run({"ACL", "SETUSER", "bob", "on", ">pw", "~k*", "&*", "+@all", "-@dangerous"}), "OK");
   const unsigned seed = chosen_seed();
-  const unsigned trials = chosen_trials(500);
+  const unsigned trials = chosen_trials(700);
   for (unsigned round = 0; round < trials; ++round) {
     Generator generator(seed + round);
     const std::vector<Turn> turns = conversation(generator);
