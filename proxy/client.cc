@@ -263,10 +263,11 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
     finish();
     return true;
   }
-  if (info == nullptr || loop_.router().empty()) return forward(command.wire, plan);
+  if (loop_.router().empty()) return forward(command.wire, plan);
   const auto standing = policies_apply();
   if (standing == Standing::unknown) return await_upstream();
   const bool outside = standing == Standing::outside;
+  if (info == nullptr) return take_unknown(command, plan, outside);
   const Route route = outside ? loop_.router().route_outside(*info, command, session_.in_multi())
                               : loop_.router().route(*info, command, session_.in_multi());
   if (route.kind != Route::Kind::forward || route.renamed) {
@@ -277,6 +278,12 @@ bool Client::take(const resp::CommandInfo* info, const resp::Command& command) {
   }
   const bool ends = info->id == CommandId::exec || info->id == CommandId::discard;
   if (ends && !multi_guarded_.empty()) return take_exec(*info, command, plan);
+  return forward(command.wire, plan);
+}
+
+bool Client::take_unknown(const resp::Command& command, const Session::Plan& plan, bool outside) {
+  const Route route = outside ? Route{} : loop_.router().route_unknown(command);
+  if (route.kind == Route::Kind::reject) return take_rejected(loop_.router().rejection());
   return forward(command.wire, plan);
 }
 

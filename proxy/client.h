@@ -91,6 +91,7 @@ class Client final : private Stream::Handler, private Flushable {
   void abandon_stream();
   bool take(const resp::CommandInfo* info, const resp::Command& command);
   bool take_relayed(const resp::CommandInfo* info, const resp::Command& command);
+  bool take_unknown(const resp::Command& command, const Session::Plan& plan, bool outside);
   bool take_quit();
   bool take_reset(std::string_view wire);
   bool take_sluice(const resp::Command& command);

@@ -28,7 +28,7 @@ std::size_t Client::take_large(std::string_view input) {
 // Only what goes to Redis unchanged and gets one reply, whatever the arguments that are still to come.
 bool Client::may_stream(const resp::CommandInfo* info, std::string_view input) const {
   if (relaying_ || session_.replies_suppressed()) return false;
-  if (info == nullptr) return !is_own_command(*parser_.argument(input, 0));
+  if (info == nullptr) return loop_.router().empty() && !is_own_command(*parser_.argument(input, 0));
   if (!Session::is_plain(*info)) return false;
   if (loop_.router().empty()) return true;
   const Standing standing = policies_apply();

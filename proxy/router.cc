@@ -68,6 +68,20 @@ Route Router::route(const resp::CommandInfo& info, const resp::Command& command,
   return route_several(info, command, in_multi);
 }
 
+Route Router::route_unknown(const resp::Command& command) {
+  for (const std::string_view argument : command.args.subspan(1)) {
+    const Match match = table_.find(argument);
+    if (match.kind == Match::Kind::none) continue;
+    if (match.kind == Match::Kind::reserved) return reject("keys that begin with __sluice: are the proxy's own");
+    const conf::PolicyOptions& options = policies_[match.policy]->options();
+    if (!writes(match.policy) || options.unmanaged_writes != conf::Unmanaged::reject) continue;
+    return reject(upper(command.name()) + " not supported on policy '" + options.name +
+                  "': this version does not know the command, which may write the key "
+                  "(unmanaged_writes = \"forward\" passes it on)");
+  }
+  return {};
+}
+
 bool Router::is_elsewhere(const resp::CommandInfo& info, std::optional<std::string_view> first, bool outside) const {
   if (info.has(resp::flag::movable_keys) || info.id == CommandId::move || info.id == CommandId::copy) return false;
   if (info.first_key == 0) {

@@ -50,6 +50,8 @@ class Router {
   // What to do with `command`, known as `info`. `in_multi`: Redis will queue it for EXEC.
   // What the calls below return belongs to this command and lives until the next route().
   Route route(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
+  // The same for a command that Redis 7.0 does not know: any of its arguments may be a key that it writes.
+  Route route_unknown(const resp::Command& command);
   // The same for a connection in another database: only what reaches over into that of the policies.
   Route route_outside(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
   // Whether no policy will have anything to say about a command, whatever follows its first argument (if that is

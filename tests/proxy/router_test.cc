@@ -66,6 +66,12 @@ class RouterTest : public ::testing::Test {
     command_.args = views_;
     return router_.route(*resp::find_command(words_[0]), command_, in_multi);
   }
+  Kind unknown(const Words& words) {
+    const std::vector<std::string_view> args(words.begin(), words.end());
+    resp::Command command;
+    command.args = args;
+    return router_.route_unknown(command).kind;
+  }
   Kind kind(const Words& words, bool in_multi = false) { return route(words, in_multi).kind; }
   std::string rejected(const Words& words, bool in_multi = false) {
     EXPECT_EQ(kind(words, in_multi), Kind::reject) << words[0];
@@ -144,6 +150,15 @@ TEST_F(RouterTest, AnUnmanagedWriteOnAWritePolicyIsRejectedWithTheOptionThatChan
   EXPECT_THAT(rejected({"LPUSH", "users:1", "x"}), HasSubstr("unmanaged_writes"));
   EXPECT_THAT(router_.rejection(), HasSubstr("'users'"));
   EXPECT_THAT(rejected({"APPEND", "counter:home", "x"}), HasSubstr("'views'"));
+}
+
+TEST_F(RouterTest, ACommandThatIsNotKnownMayNotNameAKeyThatAPolicyWrites) {
+  EXPECT_EQ(unknown({"HSETEX", "users:1", "EX", "5"}), Kind::reject);
+  EXPECT_THAT(router_.rejection(), HasSubstr("unmanaged_writes"));
+  EXPECT_EQ(unknown({"NEWCMD", "1", "counter:t"}), Kind::reject);
+  EXPECT_EQ(unknown({"NEWCMD", "__sluice:x"}), Kind::reject);
+  EXPECT_EQ(unknown({"NEWCMD", "fruit:1"}), Kind::forward);  // a policy that only reads
+  EXPECT_EQ(unknown({"JSON.SET", "plain:1", "$", "1"}), Kind::forward);
 }
 
 TEST_F(RouterTest, AKeyOffTheTemplateMayBeReadAndOnAWritePolicyNotWritten) {
