@@ -26,7 +26,7 @@ std::string reply_or_close(Connection& client) {
     const bool open = client.read_available();
     return reply_size(bytes) > 0 || !open;
   })) << "neither answered nor closed";
-  const std::string reply = bytes.substr(0, reply_size(bytes));
+  std::string reply = bytes.substr(0, reply_size(bytes));
   bytes.erase(0, reply.size());
   return reply;
 }
