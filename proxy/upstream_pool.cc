@@ -62,10 +62,11 @@ Upstream& UpstreamPool::connect_shared() {
 }
 
 std::unique_ptr<Upstream> UpstreamPool::lend(ClientId client) {
-  while (!idle_.empty()) {
-    auto upstream = std::move(idle_.back());
-    idle_.pop_back();
-    if (!upstream->up()) continue;
+  const auto ready = [](const auto& upstream) { return upstream->up() && upstream->ready(); };
+  const auto found = std::find_if(idle_.rbegin(), idle_.rend(), ready);
+  if (found != idle_.rend()) {
+    auto upstream = std::move(*found);
+    idle_.erase(std::next(found).base());
     upstream->bind(client);
     return upstream;
   }
@@ -79,7 +80,8 @@ void UpstreamPool::give_back(std::unique_ptr<Upstream> upstream) {
   upstream->bind({});
   const bool outdated = identity_.user.empty() && upstream->age() != common_.age;
   const bool clean = upstream->up() && !upstream->inspecting() && !outdated;
-  if (clean && !anybody_ && !shared_) {
+  const bool settled = upstream->ready();  // else a name is being taken from it, which Redis may refuse
+  if (clean && settled && !anybody_ && !shared_) {
     shared_ = std::move(upstream);
   } else if (clean && idle_.size() < kIdleMax) {
     idle_.push_back(std::move(upstream));

@@ -129,6 +129,20 @@ TEST_F(Identities, ANameIsShownWhereItCanBeSeenAndGoesWithItsClient) {
   EXPECT_TRUE(eventually([&] { return admin.run({"CLIENT", "LIST"}).find("name=me") == std::string::npos; }));
 }
 
+// HELLO gives a name without asking whether the user may run CLIENT SETNAME, which takes it away.
+TEST_F(Identities, AUserWithoutTheRightToNameConnectionsIsServedAndItsNameGoesToNobody) {
+  admin.run({"ACL", "SETUSER", "poor", "on", ">pw", "~*", "+@all", "-client"});
+  Connection named(rig.sluice.tcp());
+  EXPECT_EQ(named.call({"HELLO", "2", "AUTH", "poor", "pw", "SETNAME", "mine"})[0], '*');
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(named.call({"SET", "k", "v"}), "+OK\r\n");
+    EXPECT_EQ(named.call({"MULTI"}), "+OK\r\n");
+    EXPECT_EQ(named.call({"EXEC"}), "*0\r\n");
+  }
+  EXPECT_TRUE(eventually([&] { return admin.run({"CLIENT", "LIST"}).find("name=mine") == std::string::npos; }));
+  EXPECT_EQ(named.call({"GET", "k"}), "$1\r\nv\r\n");
+}
+
 TEST_F(Identities, ResetMakesAnybodyOfAClientAgain) {
   Connection client(rig.sluice.tcp());
   ASSERT_EQ(client.call({"HELLO", "3", "AUTH", "bob", "pw"})[0], '%');
