@@ -74,7 +74,7 @@ Client::~Client() { loop_.events().forget(*this); }
 void Client::begin() {
   pool_->join();
   stream_.set_no_delay();
-  stream_.start_reading();
+  continue_reading();
 }
 
 ClientInfo Client::info() const {
@@ -141,6 +141,8 @@ void Client::resume() {
 
 // Stops reading while what was read has to wait; a command that is merely incomplete is read on.
 void Client::continue_reading() {
+  if (!welcome_ && loop_.is_probing()) return;
+  welcome_ = true;
   if (input_.size() > loop_.config().proxy.query_buffer_limit) {
     loop_.metrics().query_limit_closes.add();
     log_rarely(Level::warning, "query limit", "closed a client whose command passed query_buffer_limit");

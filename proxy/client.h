@@ -167,6 +167,7 @@ class Client final : private Stream::Handler, private Flushable {
   const EventLoop::TimePoint came_;
   EventLoop::TimePoint last_active_;
   const bool always_own_;  // connections = "session"
+  bool welcome_ = false;   // whether Redis lets in who has not authenticated was looked at when it came
   bool processing_ = false;
   bool waits_ = false;      // a whole command is in the input and cannot be taken yet
   bool barrier_ = false;    // the last command sent must be answered before the next is taken

@@ -10,7 +10,7 @@ constexpr std::string_view kQuestion = "*3\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$6
 }  // namespace
 
 void DefaultUserProbe::look() {
-  if (link_.state() == Link::State::closed) link_.connect();
+  if (!looking()) link_.connect();
 }
 
 void DefaultUserProbe::link_up() { link_.send(kQuestion); }
@@ -19,7 +19,8 @@ void DefaultUserProbe::link_up() { link_.send(kQuestion); }
 void DefaultUserProbe::link_read(std::string_view bytes) {
   link_.close();
   const bool open = bytes.starts_with("+OK") || bytes.starts_with("-NOPERM");
-  if (open || bytes.starts_with("-NOAUTH")) seen_(open);
+  const bool closed = bytes.starts_with("-NOAUTH");
+  seen_(open ? DefaultUser::ready : closed ? DefaultUser::must_authenticate : DefaultUser::unknown);
 }
 
 }  // namespace sluice::proxy

@@ -7,10 +7,8 @@
 namespace sluice::proxy {
 namespace {
 
-// A timer that fires so much too late was kept by a busy loop.
-constexpr std::chrono::milliseconds kLate{100};
-// As many as a block of memory that Buffer keeps can hold.
-constexpr std::size_t kWriteAtBytes = 256UL << 10;
+// Added to the time limit, for the loop to see what has happened meanwhile.
+constexpr std::chrono::milliseconds kLastLook{5};
 
 }  // namespace
 
@@ -52,12 +50,10 @@ void Link::connect() {
   }
 }
 
-// A loop that was held up has not looked how the attempt went: the time begins anew.
+// A loop that was held up has not looked how the attempt went: the sockets come first once more.
 void Link::limit_attempt() {
-  timer_ = loop_.after(connect_timeout_, [this, due = loop_.now() + connect_timeout_] {
-    if (loop_.now() > due + kLate) return limit_attempt();
-    fail("connect timed out");
-  });
+  timer_ =
+      loop_.after(connect_timeout_, [this] { timer_ = loop_.after(kLastLook, [this] { fail("connect timed out"); }); });
 }
 
 void Link::close() {

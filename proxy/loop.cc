@@ -36,8 +36,8 @@ Loop::Loop(Process& process)
       operations_(events_, policy_redis_, mailbox_),
       acl_(events_, policy_redis_),
       graveyard_(events_),
-      common_{events_, process.config.upstream, *this, metrics_, graveyard_, connection_age_},
-      default_user_probe_(events_, process.config.upstream, [this](bool open) { default_user_changed(open); }),
+      common_{events_, process.config.upstream, *this, metrics_, graveyard_, default_user_, connection_age_},
+      default_user_probe_(events_, process.config.upstream, [this](DefaultUser now) { default_user_looked_at(now); }),
       background_busy_(router_.size(), false) {
   process_.loops.push_back(this);
   pools_.push_back(std::make_unique<UpstreamPool>(common_, Identity{.db = process.config.upstream.db}));
@@ -97,6 +97,7 @@ void Loop::accept(uv_stream_t* server, Stream::Kind kind) {
   }
   free_places_.pop_back();
   place.client = std::move(client);
+  look_at_default_user();
   metrics_.clients_accepted.add();
   metrics_.clients.set(++client_count_);
   place.client->begin();
@@ -268,23 +269,26 @@ void Loop::redis_lost(const std::string& reason) {
 
 void Loop::on_uncongested(Upstream&) { resume_clients(); }
 
-// A password set while connections are open is asked only of new ones, so of the clients that have come since.
-void Loop::watch_default_user() {
-  const std::uint64_t accepted = metrics_.clients_accepted.value();
-  if (accepted == clients_probed_ || events_.now() < next_probe_) return;
-  clients_probed_ = accepted;
+// A password set while connections are open is asked only of new ones: so of clients that come from then on.
+void Loop::look_at_default_user() {
+  if (events_.now() < next_probe_) return;
   next_probe_ = events_.now() + kProbeInterval;
   default_user_probe_.look();
 }
 
-// The connection that clients share is let in, or not, as it was when it was made; a new one shows how it is now.
-void Loop::default_user_changed(bool open) {
-  if (default_user_ == DefaultUser::unknown || (default_user_ == DefaultUser::ready) == open) return;
-  if (anybody().shared() == nullptr) return;
-  log(Level::info, "the default user of Redis has changed: connecting anew");
-  ++connection_age_;
-  for (std::size_t i = 0; i < pools_.size(); ++i)
-    pools_[i]->default_user_changed("the default user of Redis has changed");
+// Connections are let in, or not, as it was when they were made, except that a password taken away lets everybody in.
+void Loop::default_user_looked_at(DefaultUser now) {
+  const bool closes = now == DefaultUser::must_authenticate && default_user_ == DefaultUser::ready;
+  if (now == DefaultUser::ready && default_user_ == DefaultUser::must_authenticate) {
+    default_user_ = default_user_seen_ = now;
+  }
+  if (closes && anybody().shared() != nullptr) {
+    log(Level::info, "Redis asks for a password now: connecting anew");
+    ++connection_age_;
+    default_user_ = default_user_seen_ = now;
+    for (std::size_t i = 0; i < pools_.size(); ++i) pools_[i]->default_user_changed("Redis asks for a password now");
+  }
+  resume_clients();
 }
 
 void Loop::resume_clients() {
@@ -396,7 +400,6 @@ void Loop::tick() {
                       [](std::size_t sum, const auto& pool) { return sum + pool->outstanding(); }));
   close_idle_clients();
   close_unused_pools();
-  watch_default_user();
   look_at_memory();
   if (!draining_) start_due_work();
 }

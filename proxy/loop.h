@@ -29,9 +29,6 @@
 
 namespace sluice::proxy {
 
-// How Redis takes a connection that has not authenticated.
-enum class DefaultUser : std::uint8_t { unknown, ready, must_authenticate };
-
 // What the loops of one process share. Lives longer than they do.
 struct Process {
   explicit Process(const conf::Config& loaded) : config(loaded) {}
@@ -86,6 +83,8 @@ class Loop final : private UpstreamUser {
 
   // Whether a client that has not authenticated may do anything; as last seen while Redis cannot be reached.
   DefaultUser default_user() const { return default_user_; }
+  // That is being looked at again: who has come since waits for it.
+  bool is_probing() const { return default_user_probe_.looking(); }
   // The user that Redis must be asked about before a policy acts for this client; empty: no need.
   std::string user_to_check(const std::string& session_user);
 
@@ -139,7 +138,7 @@ class Loop final : private UpstreamUser {
   void connect_shared();
   void redis_lost(const std::string& reason);
   void greeted(std::string_view reply);
-  void default_user_changed(bool open);
+  void default_user_looked_at(DefaultUser now);
   void pause_here(std::chrono::milliseconds duration);
   void resume_clients();
   std::vector<ClientInfo> clients_here() const;
@@ -147,7 +146,7 @@ class Loop final : private UpstreamUser {
   void close_idle_clients();
   void close_unused_pools();
   void close_oldest_unused_pool();
-  void watch_default_user();
+  void look_at_default_user();
   void start_due_work();
   void look_at_memory();
   void drain(std::chrono::milliseconds timeout);
@@ -184,7 +183,6 @@ class Loop final : private UpstreamUser {
   DefaultUser default_user_seen_ = DefaultUser::unknown;
   DefaultUserProbe default_user_probe_;
   EventLoop::TimePoint next_probe_;
-  std::uint64_t clients_probed_ = 0;  // clients accepted before the last look
 
   EventLoop::TimerId tick_;
   bool paused_ = false;

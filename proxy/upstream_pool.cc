@@ -78,7 +78,9 @@ std::unique_ptr<Upstream> UpstreamPool::lend(ClientId client) {
 
 void UpstreamPool::give_back(std::unique_ptr<Upstream> upstream) {
   upstream->bind({});
-  const bool outdated = identity_.user.empty() && upstream->age() != common_.age;
+  // A password may have been missing for a moment, too short for anybody to notice.
+  const bool closed = common_.default_user == DefaultUser::must_authenticate;
+  const bool outdated = identity_.user.empty() && (closed || upstream->age() != common_.age);
   const bool clean = upstream->up() && !upstream->inspecting() && !outdated;
   const bool settled = upstream->ready();  // else a name is being taken from it, which Redis may refuse
   if (clean && settled && !anybody_ && !shared_) {

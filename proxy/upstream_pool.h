@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "proxy/default_user_probe.h"
 #include "proxy/event_loop.h"
 #include "proxy/graveyard.h"
 #include "proxy/identity.h"
@@ -25,6 +26,7 @@ class UpstreamPool {
     UpstreamUser& user;
     LoopMetrics& metrics;
     Graveyard& graveyard;
+    const DefaultUser& default_user;
     const std::uint32_t& age;  // of connections made now; grows when the default user has changed
   };
 

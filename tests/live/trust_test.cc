@@ -1,10 +1,12 @@
 // Trust: what a client must not get by asking in an odd way, and what must not hold up others.
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -124,9 +126,8 @@ TEST_F(TrustWithPassword, WhatWasOpenBeforeThePasswordIsNotForStrangers) {
   }
   for (Connection* client : {&two, &three}) EXPECT_EQ(client->call({"EXEC"}), "*0\r\n");
   EXPECT_EQ(admin.run({"CONFIG", "SET", "requirepass", "secret"}), "OK");
-  EXPECT_TRUE(eventually([&] {
-    return Client(rig.sluice.tcp()).run({"GET", "treasure"}).starts_with("(error) NOAUTH");
-  }));
+  // What sluice has seen counts for a second; of the connections, that of MULTI was made while there was no password.
+  EXPECT_TRUE(eventually([&] { return Client(rig.sluice.tcp()).run({"MULTI"}).starts_with("(error) NOAUTH"); }));
   for (const Args& first : std::vector<Args>{{"PING"}, {"HELLO", "2"}, {"HELLO", "3"}}) {
     Connection stranger(rig.sluice.tcp());
     EXPECT_TRUE(stranger.call(first).starts_with("-NOAUTH"));
@@ -390,6 +391,37 @@ TEST_F(Trust, NobodyWaitsForAConnectionThatWasKilled) {
   Connection late(rig.sluice.tcp());
   EXPECT_EQ(late.call({"AUTH", "bob", "pw"}), "+OK\r\n");
   EXPECT_EQ(late.call({"SET", "other", "v"}), "+OK\r\n");
+}
+
+// Redis lets in a connection made while there is no password, for as long as it lives.
+TEST(TrustInAPassword, OneThatWasMissingForAMomentLetsNobodyInLater) {
+  RedisServer redis({"--requirepass", "secret"});
+  SluiceOptions options;
+  options.upstream = redis.url();
+  Sluice sluice(options);
+  Client admin(redis.tcp());
+  ASSERT_EQ(admin.run({"AUTH", "secret"}), "OK");
+  Client early(sluice.tcp());
+  EXPECT_TRUE(early.run({"GET", "k"}).starts_with("(error) NOAUTH"));
+  ASSERT_EQ(admin.run({"CONFIG", "SET", "requirepass", ""}), "OK");
+  Client lucky(sluice.tcp());
+  lucky.run({"MULTI"});
+  lucky.run({"EXEC"});
+  ASSERT_EQ(admin.run({"CONFIG", "SET", "requirepass", "secret"}), "OK");
+  EXPECT_TRUE(eventually([&] { return Client(sluice.tcp()).run({"GET", "k"}).starts_with("(error) NOAUTH"); }));
+  EXPECT_TRUE(Client(sluice.tcp()).run({"MULTI"}).starts_with("(error) NOAUTH"));
+}
+
+TEST(TrustInAPassword, TheFirstClientAfterAQuietTimeIsAskedForIt) {
+  RedisServer redis;
+  SluiceOptions options;
+  options.upstream = redis.url();
+  Sluice sluice(options);
+  EXPECT_EQ(sluice.run({"SET", "k", "1"}), "OK");
+  Client admin(redis.tcp());
+  ASSERT_EQ(admin.run({"CONFIG", "SET", "requirepass", "secret"}), "OK");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // what sluice saw a second ago counts for that long
+  EXPECT_TRUE(sluice.run({"GET", "k"}).starts_with("(error) NOAUTH"));
 }
 
 }  // namespace
