@@ -10,8 +10,6 @@ namespace {
 // Added to the time limit, for the loop to see what has happened meanwhile.
 constexpr std::chrono::milliseconds kLastLook{5};
 
-// A timer that fires so much too late was kept by a busy loop.
-constexpr std::chrono::milliseconds kLate{100};
 // As many as a block of memory that Buffer keeps can hold.
 constexpr std::size_t kWriteAtBytes = 256UL << 10;
 

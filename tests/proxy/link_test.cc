@@ -170,15 +170,48 @@ INSTANTIATE_TEST_SUITE_P(Kinds, LinkTest,
                          ::testing::Values(conf::Endpoint::Kind::tcp, conf::Endpoint::Kind::unix_socket),
                          [](const auto& kind) { return kind.param == conf::Endpoint::Kind::tcp ? "Tcp" : "Unix"; });
 
+// A listener whose queue is full: the kernel answers nobody who connects.
+class FullListener {
+ public:
+  FullListener() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    sockets_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::bind(sockets_[0], any, size), 0);
+    EXPECT_EQ(::listen(sockets_[0], 0), 0);
+    EXPECT_EQ(::getsockname(sockets_[0], any, &size), 0);
+    for (int i = 0; i < 4; ++i) {
+      sockets_.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+      static_cast<void>(::connect(sockets_.back(), any, size));
+    }
+    endpoint_.kind = conf::Endpoint::Kind::tcp;
+    endpoint_.host = "127.0.0.1";
+    endpoint_.port = ntohs(address.sin_port);
+  }
+  ~FullListener() {
+    for (const int socket : sockets_) ::close(socket);
+  }
+  FullListener(const FullListener&) = delete;
+  FullListener& operator=(const FullListener&) = delete;
+  const conf::Endpoint& endpoint() const { return endpoint_; }
+
+ private:
+  std::vector<int> sockets_;
+  conf::Endpoint endpoint_;
+};
+
 TEST(Link, GivesUpConnectingWhenTheTimeIsOver) {
   EventLoop loop;
-  Peer peer(conf::Endpoint::Kind::tcp);
+  const FullListener full;
+  Peer peer;
   Owner owner;
-  Link link(loop, peer.endpoint(), milliseconds(0), owner);
+  Link link(loop, full.endpoint(), milliseconds(20), owner);
   link.connect();
   ASSERT_TRUE(run_until(loop, peer, [&] { return !owner.reasons.empty() || owner.ups != 0; }));
   EXPECT_THAT(owner.reasons, ElementsAre(HasSubstr("connect timed out")));
-  run_some(loop, peer);
   EXPECT_EQ(owner.ups, 0);
 }
 
