@@ -62,7 +62,7 @@ Upstream& UpstreamPool::connect_shared() {
 }
 
 std::unique_ptr<Upstream> UpstreamPool::lend(ClientId client) {
-  const auto ready = [](const auto& upstream) { return upstream->up() && upstream->ready(); };
+  const auto ready = [this](const auto& one) { return one->up() && one->ready() && !is_outdated(*one); };
   const auto found = std::find_if(idle_.rbegin(), idle_.rend(), ready);
   if (found != idle_.rend()) {
     auto upstream = std::move(*found);
@@ -78,10 +78,7 @@ std::unique_ptr<Upstream> UpstreamPool::lend(ClientId client) {
 
 void UpstreamPool::give_back(std::unique_ptr<Upstream> upstream) {
   upstream->bind({});
-  // A password may have been missing for a moment, too short for anybody to notice.
-  const bool closed = common_.default_user == DefaultUser::must_authenticate;
-  const bool outdated = identity_.user.empty() && (closed || upstream->age() != common_.age);
-  const bool clean = upstream->up() && !upstream->inspecting() && !outdated;
+  const bool clean = upstream->up() && !upstream->inspecting() && !is_outdated(*upstream);
   const bool settled = upstream->ready();  // else a name is being taken from it, which Redis may refuse
   if (clean && settled && !anybody_ && !shared_) {
     shared_ = std::move(upstream);
@@ -90,6 +87,12 @@ void UpstreamPool::give_back(std::unique_ptr<Upstream> upstream) {
   } else {
     discard(common_, std::move(upstream));
   }
+}
+
+// A password may have been set since, or have been missing for a moment, too short for anybody to notice.
+bool UpstreamPool::is_outdated(const Upstream& upstream) const {
+  const bool may_be_shut = common_.default_user != DefaultUser::ready;
+  return identity_.user.empty() && (may_be_shut || upstream.age() != common_.age);
 }
 
 void UpstreamPool::discard(const Common& common, std::unique_ptr<Upstream> upstream) {

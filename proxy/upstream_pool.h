@@ -39,8 +39,8 @@ class UpstreamPool {
 
   // The connection its clients share, or nullptr while there is none that commands may be sent on.
   Upstream* shared() { return shared_ && shared_->ready() ? shared_.get() : nullptr; }
-  // Whether there will be one soon: clients wait for on_ready() or on_down(). Begins to connect where nothing is left
-  // of an earlier connection; false for the pool of those who have not authenticated, whose owner decides that.
+  // Whether there is one or will be soon: clients wait for on_ready() or on_down(). Begins to connect where there is
+  // none, except for those who have not authenticated: when to do that is for the owner of the pools.
   bool expects_shared();
   // Only while there is none.
   Upstream& connect_shared();
@@ -77,6 +77,8 @@ class UpstreamPool {
  private:
   std::unique_ptr<Upstream> make();
   void connect(Upstream& upstream);
+  // Redis lets it in, and might let in no new one.
+  bool is_outdated(const Upstream& upstream) const;
 
   const Common& common_;
   const Identity identity_;

@@ -412,6 +412,24 @@ TEST(TrustInAPassword, OneThatWasMissingForAMomentLetsNobodyInLater) {
   EXPECT_TRUE(Client(sluice.tcp()).run({"MULTI"}).starts_with("(error) NOAUTH"));
 }
 
+// The shared connection is made anew, and finds out by itself; the idle ones are those from before.
+TEST(TrustInAPassword, OneThatIsFoundByReconnectingShutsTheIdleConnectionsToo) {
+  RedisServer redis;
+  SluiceOptions options;
+  options.upstream = redis.url();
+  Sluice sluice(options);
+  Client admin(redis.tcp());
+  Client early(sluice.tcp());
+  EXPECT_EQ(early.run({"MULTI"}), "OK");
+  early.run({"EXEC"});
+  ASSERT_EQ(admin.run({"CONFIG", "SET", "requirepass", "secret"}), "OK");
+  // Both of sluice's connections are as old as the admin's or older; the shared one is the first.
+  const std::string list = admin.run({"CLIENT", "LIST"});
+  ASSERT_EQ(admin.run({"CLIENT", "KILL", "ID", list.substr(3, list.find(' ') - 3)}), "(integer) 1");
+  EXPECT_TRUE(eventually([&] { return Client(sluice.tcp()).run({"GET", "k"}).starts_with("(error) NOAUTH"); }));
+  EXPECT_TRUE(Client(sluice.tcp()).run({"MULTI"}).starts_with("(error) NOAUTH"));
+}
+
 TEST(TrustInAPassword, TheFirstClientAfterAQuietTimeIsAskedForIt) {
   RedisServer redis;
   SluiceOptions options;
