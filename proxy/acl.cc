@@ -41,14 +41,14 @@ void Acl::start() { refresh(); }
 
 std::string Acl::must_ask(const std::string& user) {
   std::string name = user.empty() ? "default" : user;
-  const auto known = unrestricted_.find(name);
-  if (known != unrestricted_.end()) return known->second ? std::string() : name;
-  if (unrestricted_.size() < kUsersMax) unrestricted_.emplace(name, false);
-  return name;
+  if (!unrestricted_.contains(name) && unrestricted_.size() < kUsersMax) unrestricted_.emplace(name, false);
+  return stale_ ? name : last_seen(name);
 }
 
-void Acl::forget() {
-  for (auto& [name, unrestricted] : unrestricted_) unrestricted = false;
+std::string Acl::last_seen(const std::string& user) const {
+  const std::string name = user.empty() ? "default" : user;
+  const auto known = unrestricted_.find(name);
+  return known != unrestricted_.end() && known->second ? std::string() : name;
 }
 
 void Acl::refresh() {
@@ -62,6 +62,7 @@ void Acl::refresh() {
   redis_.call(std::move(commands), [this, users = std::move(users)](const PolicyRedis::Outcome& outcome) {
     timer_ = loop_.after(kRefresh, [this] { refresh(); });
     if (outcome.lost) return forget();
+    stale_ = false;
     for (std::size_t i = 0; i < users.size(); ++i) learn(users[i], outcome.replies[i]);
   });
 }

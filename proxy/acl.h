@@ -21,8 +21,10 @@ class Acl {
   // The name to ask Redis about (ACL DRYRUN) before acting for this user, or empty when it may do everything.
   // A user not seen before must be asked about.
   std::string must_ask(const std::string& user);
+  // The same while Redis cannot be reached, and so nobody be asked about: as last looked up.
+  std::string last_seen(const std::string& user) const;
   // Something may have changed: ask about everybody until looked up again.
-  void forget();
+  void forget() { stale_ = true; }
 
  private:
   void refresh();
@@ -31,7 +33,8 @@ class Acl {
   EventLoop& loop_;
   PolicyRedis& redis_;
   EventLoop::TimerId timer_;
-  std::map<std::string, bool> unrestricted_;
+  std::map<std::string, bool> unrestricted_;  // as last looked up
+  bool stale_ = false;
 };
 
 }  // namespace sluice::proxy

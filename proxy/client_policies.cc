@@ -253,7 +253,7 @@ void Client::begin_miss(std::uint32_t policy, std::string_view wire, bool redis_
   request.key = request.args[1];
   request.version = session_.version();
   request.redis_down = redis_down;
-  if (redis_down) request.acl_user = loop_.user_to_check(session_.user());
+  if (redis_down) request.acl_user = loop_.user_to_refuse(session_.user());
   const std::uint64_t slot = open_slot(row_of(request.key), nullptr, false);
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
 }
@@ -275,7 +275,8 @@ void Client::held_reply(std::string_view note, std::string_view reply) {
 }
 
 void Client::read_lost(std::uint32_t policy, std::string_view wire, bool sent, const std::string& reason) {
-  if (own_ || loop_.router().policy(policy).options().on_redis_down != conf::OnRedisDown::sql) {
+  const bool redis_up = loop_.anybody().shared() != nullptr;  // it is this user's connection that it has closed
+  if (own_ || redis_up || loop_.router().policy(policy).options().on_redis_down != conf::OnRedisDown::sql) {
     return upstream_lost(sent, reason);
   }
   if (closed_ || finishing_) return;

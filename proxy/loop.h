@@ -87,6 +87,8 @@ class Loop final : private UpstreamUser {
   bool is_probing() const { return default_user_probe_.looking(); }
   // The user that Redis must be asked about before a policy acts for this client; empty: no need.
   std::string user_to_check(const std::string& session_user);
+  // The same while Redis cannot be reached: as it was before.
+  std::string user_to_refuse(const std::string& session_user) const { return acl_.last_seen(session_user); }
 
   // Runs an operation for slot `slot` of `client`.
   void start(std::unique_ptr<policies::Operation> operation, std::uint32_t policy, ClientId client, std::uint64_t slot);

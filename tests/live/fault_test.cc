@@ -76,8 +76,7 @@ TEST_F(Faults, RepliesOfAClientThatLeftReachNobodyElse) {
   }
 }
 
-// --- Redis that goes away
-// ---------------------------------------------------------------------------------------------
+// --- Redis that goes away ----------------------------------------------------------------------------------------
 
 TEST_F(Faults, WithoutRedisTheErrorIsOneThatClientsRetry) {
   rig.redis.kill();
@@ -93,6 +92,22 @@ TEST_F(Faults, WithoutRedisTheErrorIsOneThatClientsRetry) {
   rig.redis.start();
   EXPECT_TRUE(eventually([&] { return rig.sluice.run({"SET", "user:E", user("E", 1)}) == "OK"; }));
   EXPECT_TRUE(eventually([&] { return rig.sluice.get("/readyz").status == 200; }));
+}
+
+// Longer than the second after which rights are looked up again, which cannot be done now.
+TEST(FaultsOfReads, WithoutRedisSqlAnswersForAsLongAsItTakes) {
+  Rig rig(kFruitSchema, kFruitPolicy);
+  const std::string apple = R"({"id":1,"name":"apple","quantity":100})";
+  Client client(rig.sluice.tcp());
+  EXPECT_EQ(client.run({"GET", "fruit:1"}), apple);
+  ASSERT_TRUE(eventually([&] { return rig.sluice.get("/readyz").status == 200; }));
+  rig.redis.kill();
+  ASSERT_TRUE(eventually([&] { return rig.sluice.get("/readyz").status != 200; }));
+  for (const auto end = std::chrono::steady_clock::now() + milliseconds(2500);
+       std::chrono::steady_clock::now() < end;) {
+    ASSERT_EQ(client.run({"GET", "fruit:1"}), apple);
+  }
+  EXPECT_EQ(Client(rig.sluice.tcp()).run({"GET", "fruit:2"}), R"({"id":2,"name":"orange","quantity":200})");
 }
 
 // One closed-loop client; tells what was acknowledged last.

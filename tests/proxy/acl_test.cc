@@ -145,5 +145,16 @@ TEST_F(AclTest, ALostConnectionMakesEverybodyAskedAboutAgain) {
   EXPECT_TRUE(until([&] { return acl_.must_ask("") == "default"; }));
 }
 
+TEST_F(AclTest, WhoMayDoEverythingIsRememberedWhileNobodyCanBeAskedAbout) {
+  start({{"default", redis7({"on", "nopass"}, "+@all", "~*")}, {"bob", redis7({"on"}, "+@all", "~fruit:*")}});
+  EXPECT_FALSE(trusted("bob"));
+  peer_.stop_listening();
+  peer_.hang_up();
+  ASSERT_TRUE(until([&] { return acl_.must_ask("") == "default"; }));
+  EXPECT_EQ(acl_.last_seen(""), "");
+  EXPECT_EQ(acl_.last_seen("bob"), "bob");
+  EXPECT_EQ(acl_.last_seen("stranger"), "stranger");
+}
+
 }  // namespace
 }  // namespace sluice::proxy
