@@ -130,6 +130,8 @@ class Client final : private Stream::Handler, private Flushable {
   std::uint64_t open_slot(std::size_t row, const resp::CommandInfo* info, bool write);
   void begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down);
   void apply_effect(Effect effect, std::string_view wire, std::string_view reply);
+  Session::Plan plan_of(const resp::Command& command) const;
+  void stick_once_done(const resp::Command& command, std::string_view reply);
   void identified(const resp::Command& command, std::string_view reply, bool ok);
   void select_configured_db();
   void multi_refused();

@@ -13,7 +13,7 @@ namespace {
 
 using Where = Session::Plan::Where;
 
-// Gives the connection a write of its own, so that WAIT counts from here on (connections.md, rule 2).
+// Gives the connection a write of its own, so that WAIT counts from here on (docs/connections.md).
 constexpr std::string_view kFence = "*3\r\n$7\r\nPUBLISH\r\n$14\r\n__sluice:fence\r\n$0\r\n\r\n";
 
 // Whether the reply tells what the command has changed.
@@ -31,8 +31,7 @@ std::string effect_note(Effect effect, std::string_view wire) {
 
 }  // namespace
 
-// --- A connection of its own
-// ------------------------------------------------------------------------------------------
+// --- A connection of its own -----------------------------------------------------------------------------------------
 
 // False when the client must wait for its shared replies first, or is being closed.
 bool Client::pin(PinReason reason) {
@@ -90,8 +89,7 @@ void Client::discard_own() {
   loop_.discard(std::move(own_));
 }
 
-// --- Commands that change something
-// -----------------------------------------------------------------------------------
+// --- Commands that change something ----------------------------------------------------------------------------------
 
 // Without a connection of the client's own there is nothing to reset. With one, Redis does it, after what it was sent.
 bool Client::take_reset(std::string_view wire) {
@@ -167,8 +165,7 @@ bool Client::forward_wait(Upstream& up, std::string_view wire, const Session::Pl
   return true;
 }
 
-// --- What their replies tell
-// ------------------------------------------------------------------------------------------
+// --- What their replies tell -----------------------------------------------------------------------------------------
 
 void Client::effect_seen(std::string_view note, std::string_view reply) {
   const bool refused = reply.starts_with('-') && !reply.starts_with("-EXECABORT");
@@ -197,23 +194,26 @@ void Client::apply_effect(Effect effect, std::string_view wire, std::string_view
   resp::CommandParser parser;
   resp::Command command;
   parser.next(wire, command);
-  if (effect == Effect::pause && reply.starts_with("+OK")) {
-    loop_.paused(session_.plan(resp::find_command("client"), command).pause);
-  } else if (effect == Effect::end_multi && reply.starts_with('*') && session_.queued_pause().count() != 0) {
-    loop_.paused(session_.queued_pause());
-  } else if (effect == Effect::unpause && reply.starts_with("+OK")) {
-    loop_.paused(std::chrono::milliseconds(0));
-  } else if (effect == Effect::sticky_once_done) {
-    // What an unknown command did before it failed cannot be known, unless Redis does not know it either.
-    const bool known = resp::find_command(command.name()) != nullptr;
-    if (ok || (!known && !reply.starts_with("-ERR unknown command"))) session_.stick();
-  } else if (effect == Effect::select && reply.starts_with("+OK")) {
-    session_.select_done(session_.plan(resp::find_command("select"), command).db);
-  } else if (effect == Effect::label && reply.starts_with("+OK")) {
-    session_.label_done(command);
-  } else if (effect == Effect::auth || effect == Effect::hello) {
-    identified(command, reply, ok);
-  }
+  const bool done = reply.starts_with("+OK");
+  if (effect == Effect::auth || effect == Effect::hello) return identified(command, reply, ok);
+  if (effect == Effect::sticky_once_done) return stick_once_done(command, reply);
+  if (effect == Effect::select && done) session_.select_done(plan_of(command).db);
+  if (effect == Effect::label && done) session_.label_done(command);
+  if (effect == Effect::pause && done) loop_.paused(plan_of(command).pause);
+  if (effect == Effect::unpause && done) loop_.paused(std::chrono::milliseconds(0));
+  const bool executed = effect == Effect::end_multi && reply.starts_with('*');
+  if (executed && session_.queued_pause().count() != 0) loop_.paused(session_.queued_pause());
+}
+
+Session::Plan Client::plan_of(const resp::Command& command) const {
+  return session_.plan(resp::find_command(command.name()), command);
+}
+
+// What an unknown command did before it failed cannot be known, unless Redis does not know it either.
+void Client::stick_once_done(const resp::Command& command, std::string_view reply) {
+  const bool known = resp::find_command(command.name()) != nullptr;
+  const bool refused = reply.starts_with(known ? "-" : "-ERR unknown command");
+  if (!refused) session_.stick();
 }
 
 // AUTH or HELLO was answered.

@@ -187,8 +187,7 @@ TEST_F(Faults, RedisKilledAndRestartedMidTrafficLosesNothingAcknowledged) {
   }
 }
 
-// --- SQLite that is locked, full or missing
-// ------------------------------------------------------------------------------
+// --- SQLite that is locked, full or missing -------------------------------------------------------------------------
 
 TEST_F(Faults, ALockedDatabaseRefusesWritesAndHoldsUpNobodyElse) {
   EXPECT_EQ(rig.sluice.run({"SET", "user:E", user("E", 1)}), "OK");

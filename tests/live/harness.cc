@@ -14,6 +14,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pty.h>
+#include <random>
 #include <sstream>
 #include <stdexcept>
 #include <sys/prctl.h>
@@ -166,6 +167,14 @@ int free_port() {
     }
   }
   fail("no free port");
+}
+
+unsigned chosen_seed() {
+  const char* given = std::getenv("SLUICE_SEED");
+  const unsigned seed =
+      given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
+  std::cout << "SLUICE_SEED=" << seed << "\n";
+  return seed;
 }
 
 bool eventually(const std::function<bool()>& condition, milliseconds limit) {

@@ -37,6 +37,9 @@ class TempDir {
 // A TCP port of 127.0.0.1 that was free a moment ago, below the range that outgoing connections use.
 int free_port();
 
+// Of a randomised test; printed. SLUICE_SEED repeats a run.
+unsigned chosen_seed();
+
 // Looks every few milliseconds; false when `condition` did not become true in time.
 bool eventually(const std::function<bool()>& condition, milliseconds limit = kPatience);
 

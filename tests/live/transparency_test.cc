@@ -611,15 +611,6 @@ class Generator {
   bool in_multi_ = false;
 };
 
-// SLUICE_SEED repeats a run.
-unsigned chosen_seed() {
-  const char* given = std::getenv("SLUICE_SEED");
-  const unsigned seed =
-      given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
-  std::cout << "SLUICE_SEED=" << seed << "\n";
-  return seed;
-}
-
 // SLUICE_TRIALS streams, by default as many as a minute of a slow machine allows.
 unsigned chosen_trials(unsigned usual) {
   const char* given = std::getenv("SLUICE_TRIALS");

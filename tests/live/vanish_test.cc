@@ -12,14 +12,6 @@
 namespace sluice::live {
 namespace {
 
-unsigned chosen_seed() {
-  const char* given = std::getenv("SLUICE_SEED");
-  const unsigned seed =
-      given != nullptr ? static_cast<unsigned>(std::strtoul(given, nullptr, 10)) : std::random_device{}();
-  std::cout << "SLUICE_SEED=" << seed << "\n";
-  return seed;
-}
-
 std::string times(int count, const std::string& bytes) {
   std::string all;
   for (int i = 0; i < count; ++i) all += bytes;

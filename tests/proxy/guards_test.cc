@@ -46,8 +46,7 @@ std::string reply_of(const Step& step) {
   return finish == nullptr ? "(goes on)" : finish->reply;
 }
 
-// --- Keys as text
-// ------------------------------------------------------------------------------------------------------
+// --- Keys as text ---------------------------------------------------------------------------------------------------
 
 TEST(Guards, KeysComeBackAsTheyWere) {
   const std::vector<std::string> keys{"a", "", "12:34", std::string("\0\r\n", 3), std::string(1000, 'x')};
@@ -55,8 +54,7 @@ TEST(Guards, KeysComeBackAsTheyWere) {
   EXPECT_TRUE(decode_keys("").empty());
 }
 
-// --- Clearing
-// ------------------------------------------------------------------------------------------------------------
+// --- Clearing -------------------------------------------------------------------------------------------------------
 
 TEST(GuardClearing, ClearsLeaseAndMarkerOfEveryKeyThenAnswers) {
   Driver driver(make_guard_clearing({"a:1", "b:2"}, ":1\r\n"));
@@ -73,8 +71,7 @@ TEST(GuardClearing, TheReplyStandsWhenRedisIsLost) {
   EXPECT_EQ(reply_of(driver.lost(true)), "+OK\r\n");
 }
 
-// --- Flushing
-// ------------------------------------------------------------------------------------------------------------
+// --- Flushing -------------------------------------------------------------------------------------------------------
 
 Driver flush(const std::string& acl_user = {}) {
   return Driver(make_flush_guard({"dirty:a", "dirty:b"}, {"FLUSHALL", "ASYNC"}, acl_user));

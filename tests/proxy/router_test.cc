@@ -215,8 +215,7 @@ TEST_F(RouterTest, AWatchedAliasIsTheRealKey) {
   EXPECT_EQ(router_.wire(), "*2\r\n$5\r\nWATCH\r\n$7\r\nusers:5\r\n");
 }
 
-// --- Several keys
-// ------------------------------------------------------------------------------------------------------
+// --- Several keys ---------------------------------------------------------------------------------------------------
 
 TEST_F(RouterTest, SeveralKeysAreAllGuarded) {
   EXPECT_EQ(kind({"DEL", "fruit:1", "other", "users:2"}), Kind::guard);
@@ -271,8 +270,7 @@ TEST_F(MultiForward, ScriptsPassAndTheirKeysAreGuarded) {
   EXPECT_THAT(router_.guarded(), ElementsAre("users:1"));
 }
 
-// --- Scripts
-// -----------------------------------------------------------------------------------------------------------
+// --- Scripts --------------------------------------------------------------------------------------------------------
 
 TEST_F(RouterTest, AScriptOnAKeyOfAReadPolicyIsGuardedAfterwards) {
   EXPECT_EQ(kind({"EVAL", "...", "1", "fruit:1", "arg"}), Kind::script);
@@ -291,8 +289,7 @@ TEST_F(RouterTest, AScriptThatCannotWriteIsForwarded) {
 
 TEST_F(RouterTest, AnArgumentOfAScriptIsNoKey) { EXPECT_EQ(kind({"EVAL", "...", "0", "users:1"}), Kind::forward); }
 
-// --- The whole server
-// ----------------------------------------------------------------------------------------------------
+// --- The whole server -----------------------------------------------------------------------------------------------
 
 TEST_F(RouterTest, FlushingAsksTheCounters) {
   EXPECT_EQ(kind({"FLUSHALL"}), Kind::flush);

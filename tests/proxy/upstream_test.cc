@@ -466,8 +466,7 @@ TEST_F(UpstreamTest, ARelayPassesOnWhatIsNotEvenAReply) {
   EXPECT_FALSE(seen_.down);
 }
 
-// --- Loss
-// --------------------------------------------------------------------------------------------------------------
+// --- Loss -----------------------------------------------------------------------------------------------------------
 
 TEST_F(UpstreamTest, TellsEveryClientWhoseCommandsWereLostThenThatItIsDown) {
   connect();
@@ -560,8 +559,7 @@ TEST_F(UpstreamTest, StopsReadingWhenItIsClosedInTheMiddle) {
   EXPECT_EQ(closer.calls, 1);
 }
 
-// --- Congestion
-// ----------------------------------------------------------------------------------------------------------
+// --- Congestion -----------------------------------------------------------------------------------------------------
 
 TEST_F(UpstreamTest, IsCongestedUntilEverythingHasReachedTheKernel) {
   connect();
