@@ -34,13 +34,15 @@ Pool::Pool(std::string name, std::unique_ptr<Backend> backend, Limits limits)
       backend_(std::move(backend)),
       limits_(limits),
       stats_(named_stats(std::make_index_sequence<std::variant_size_v<Op>>{})) {
-  start(reads_, backend_->readers(), "sql-r-");
-  start(writes_, backend_->writers(), "sql-w-");
+  start(reads_, backend_->readers(), 1, "sql-r-");
+  start(writes_, backend_->writers(), limits_.group_ops_max, "sql-w-");
+  start(lone_writes_, backend_->lone_writers(), 1, "sql-l-");
 }
 
 Pool::~Pool() { stop(); }
 
-void Pool::start(Lane& lane, int threads, const char* prefix) {
+void Pool::start(Lane& lane, int threads, std::size_t group_max, const char* prefix) {
+  lane.group_max = group_max;
   for (int i = 0; i < threads; ++i) {
     lane.threads.emplace_back([this, &lane, thread_name = prefix + name_] {
       name_this_thread(thread_name);
@@ -49,30 +51,52 @@ void Pool::start(Lane& lane, int threads, const char* prefix) {
   }
 }
 
+// Why the job is turned away, or null: it waits now. The lane's lock is held.
+const char* Pool::enter(Lane& lane, Waiting& waiting) {
+  if (lane.stopping) return "sluice is stopping";
+  if (lane.waiting.size() >= limits_.lane_jobs_max) return "too many operations are waiting";
+  lane.waiting.push_back(std::move(waiting));
+  return nullptr;
+}
+
 void Pool::submit(Job job) {
   Lane& lane = is_write(job.op) ? writes_ : reads_;
   Waiting waiting{std::move(job), Clock::now()};
-  const char* refusal = "sluice is stopping";
-  {
-    const std::lock_guard lock(lane.mutex);
-    if (!lane.stopping) {
-      if (lane.waiting.size() < limits_.lane_jobs_max) {
-        lane.waiting.push_back(std::move(waiting));
-        lane.wake.notify_one();
-        return;
+  std::unique_lock lock(lane.mutex);
+  const char* const refusal = enter(lane, waiting);
+  lock.unlock();
+  if (refusal != nullptr) return turn_away(waiting, "57P03", refusal);
+  lane.wake.notify_one();
+}
+
+void Pool::submit(std::vector<Job> jobs) {
+  const auto now = Clock::now();
+  std::vector<std::pair<Waiting, const char*>> refused;
+  for (Lane* lane : {&reads_, &writes_}) {
+    std::size_t entered = 0;
+    {
+      const std::lock_guard lock(lane->mutex);
+      for (Job& job : jobs) {
+        if (!job.done || is_write(job.op) != (lane == &writes_)) continue;
+        Waiting waiting{std::move(job), now};
+        job.done = nullptr;
+        const char* const refusal = enter(*lane, waiting);
+        if (refusal != nullptr) refused.emplace_back(std::move(waiting), refusal);
+        if (refusal == nullptr) ++entered;
       }
-      refusal = "too many operations are waiting";
     }
+    const std::size_t wakes = (entered + lane->group_max - 1) / lane->group_max;
+    for (std::size_t i = 0; i < std::min(wakes, lane->threads.size()); ++i) lane->wake.notify_one();
   }
-  turn_away(waiting, "57P03", refusal);
+  for (auto& [waiting, refusal] : refused) turn_away(waiting, "57P03", refusal);
 }
 
 void Pool::stop() {
   const std::lock_guard lock(stop_mutex_);
-  for (Lane* lane : {&reads_, &writes_}) {
+  for (Lane* lane : {&reads_, &writes_, &lone_writes_}) {
     for (auto& waiting : close(*lane)) turn_away(waiting, "57P03", "sluice is stopping");
   }
-  for (Lane* lane : {&reads_, &writes_}) {
+  for (Lane* lane : {&reads_, &writes_, &lone_writes_}) {
     for (auto& thread : lane->threads) thread.join();
     lane->threads.clear();
   }
@@ -104,7 +128,7 @@ bool Pool::take(Lane& lane, Batch& batch) {
   do {
     batch.push_back(std::move(lane.waiting.front()));
     lane.waiting.pop_front();
-  } while (is_row_write(batch.front().job.op) && batch.size() < limits_.group_ops_max && !lane.waiting.empty() &&
+  } while (is_row_write(batch.front().job.op) && batch.size() < lane.group_max && !lane.waiting.empty() &&
            is_row_write(lane.waiting.front().job.op));
   lane.running += batch.size();
   return true;
@@ -144,7 +168,9 @@ std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waitin
   std::vector<Waiting*> again;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const bool cut_short = was_late && results[i].error.failure == Failure::unavailable;
-    if (cut_short && jobs[i]->job.deadline > deadline) {
+    if (results[i].locked && backend_->lone_writers() > 0) {
+      run_alone(*jobs[i]);
+    } else if (cut_short && jobs[i]->job.deadline > deadline) {
       again.push_back(jobs[i]);
     } else {
       note_health(results[i]);
@@ -152,6 +178,16 @@ std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waitin
     }
   }
   return again;
+}
+
+void Pool::run_alone(Waiting& waiting) {
+  const char* refusal = nullptr;
+  {
+    const std::lock_guard lock(lone_writes_.mutex);
+    refusal = enter(lone_writes_, waiting);
+  }
+  if (refusal != nullptr) return turn_away(waiting, "57P03", refusal);
+  lone_writes_.wake.notify_one();
 }
 
 void Pool::turn_away(Waiting& waiting, const char* sqlstate, const char* why) {
@@ -199,7 +235,7 @@ void Pool::record(const Waiting& waiting, const Result& result) {
 
 std::size_t Pool::queued() const {
   std::size_t jobs = 0;
-  for (const Lane* lane : {&reads_, &writes_}) {
+  for (const Lane* lane : {&reads_, &writes_, &lone_writes_}) {
     const std::lock_guard lock(lane->mutex);
     jobs += lane->waiting.size() + lane->running;
   }

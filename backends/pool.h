@@ -29,7 +29,8 @@ struct Job {
 };
 
 // Any thread may submit. Every job's `done` is called exactly once, also when the pool stops.
-// The write lane keeps its order: row writes that wait while a transaction runs share the next one, in order.
+// Row writes that wait while a transaction runs share the next one. One that would wait in it for somebody else's lock
+// is taken out and runs alone, on a third lane, so that nobody waits with it.
 class Pool {
  public:
   // Upper bounds of a latency histogram, in seconds; the last bucket is +Inf.
@@ -53,6 +54,8 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
 
   void submit(Job job);
+  // The same for all at once, so that they can share a transaction.
+  void submit(std::vector<Job> jobs);
 
   // Refuses new jobs, waits for those that run, fails those that wait as Failure::unavailable. May be called again.
   void stop();
@@ -75,15 +78,18 @@ class Pool {
     std::deque<Waiting> waiting;  // guarded by mutex, as are the next two
     std::size_t running = 0;
     bool stopping = false;
+    std::size_t group_max = 1;  // constant
     std::vector<std::thread> threads;
   };
   using Batch = std::vector<Waiting>;
 
-  void start(Lane& lane, int threads, const char* prefix);
+  void start(Lane& lane, int threads, std::size_t group_max, const char* prefix);
   void work(Lane& lane);
   bool take(Lane& lane, Batch& batch);
   void execute(Session& session, Batch& batch);
   std::vector<Waiting*> run(Session& session, const std::vector<Waiting*>& jobs);
+  const char* enter(Lane& lane, Waiting& waiting);
+  void run_alone(Waiting& waiting);
   void turn_away(Waiting& waiting, const char* sqlstate, const char* why);
   void finish(Waiting& waiting, Result result);
   void record(const Waiting& waiting, const Result& result);
@@ -101,7 +107,7 @@ class Pool {
   std::string last_error_;
 
   std::mutex stop_mutex_;  // one stop() at a time joins the threads
-  Lane reads_, writes_;
+  Lane reads_, writes_, lone_writes_;
 };
 
 }  // namespace sluice::sql

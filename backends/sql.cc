@@ -17,17 +17,42 @@ struct Namer {
   const char* operator()(const ListRows&) const { return "list_rows"; }
   const char* operator()(const ReadCounter&) const { return "read_counter"; }
   const char* operator()(const FlushCounters&) const { return "flush_counters"; }
+  const char* operator()(const ModifyRow&) const { return "modify_row"; }
+  const char* operator()(const RunStatement&) const { return "run_statement"; }
+  const char* operator()(const WriteRows&) const { return "write_rows"; }
+  const char* operator()(const CheckDurability&) const { return "check_durability"; }
+};
+
+struct Describer {
+  std::string operator()(const Ping&) const { return "reaching the database"; }
+  std::string operator()(const Describe& op) const { return "describing the table '" + op.table + "'"; }
+  std::string operator()(const ReadRow& op) const { return "reading a row of '" + op.table + "'"; }
+  std::string operator()(const ReplaceRow& op) const { return "writing a row of '" + op.table + "'"; }
+  std::string operator()(const MergeRow& op) const { return "updating a row of '" + op.table + "'"; }
+  std::string operator()(const DeleteRow& op) const { return "deleting a row of '" + op.table + "'"; }
+  std::string operator()(const ListRows& op) const { return "listing rows of '" + op.table + "'"; }
+  std::string operator()(const ReadCounter& op) const { return "reading a counter of '" + op.where.table + "'"; }
+  std::string operator()(const FlushCounters& op) const { return "flushing counters of '" + op.where.table + "'"; }
+  std::string operator()(const ModifyRow& op) const { return "changing a row of '" + op.table + "'"; }
+  std::string operator()(const RunStatement&) const { return "running the write_query"; }
+  std::string operator()(const WriteRows&) const { return "writing several rows"; }
+  std::string operator()(const CheckDurability&) const { return "reading the settings"; }
 };
 
 }  // namespace
 
+std::string describe(const Op& op) { return std::visit(Describer{}, op); }
+
 const char* name(const Op& op) { return std::visit(Namer{}, op); }
 
-bool is_write(const Op& op) { return is_row_write(op) || std::holds_alternative<FlushCounters>(op); }
+bool is_write(const Op& op) {
+  return is_row_write(op) || std::holds_alternative<FlushCounters>(op) || std::holds_alternative<WriteRows>(op);
+}
 
 bool is_row_write(const Op& op) {
   return std::holds_alternative<ReplaceRow>(op) || std::holds_alternative<MergeRow>(op) ||
-         std::holds_alternative<DeleteRow>(op);
+         std::holds_alternative<DeleteRow>(op) || std::holds_alternative<ModifyRow>(op) ||
+         std::holds_alternative<RunStatement>(op);
 }
 
 const Column* Table::find(std::string_view column) const {

@@ -47,6 +47,11 @@ struct Column {
   bool generated = false;    // written by the database only
   bool in_unique_key = false;
   bool exact = true;  // distinct values of a key stay distinct here: no case folding, no text turned into a number
+  // The database may store something else than what it is sent, without an error (ON UPDATE, a trigger, CHAR(n), a
+  // type of its own): what was written is not what will be read.
+  bool rewritten = false;
+  bool single = false;      // real: of 32 bits
+  std::int16_t scale = -1;  // decimal, time, timestamp: digits after the point that are kept; -1: all of them
   bool operator==(const Column&) const = default;
 };
 
@@ -106,6 +111,56 @@ struct DeleteRow {
   bool operator==(const DeleteRow&) const = default;
 };
 
+// What a ModifyRow does to its row.
+struct RowChange {
+  enum class Kind : std::uint8_t {
+    keep,    // nothing
+    write,   // sets `values` and resets `reset`, of a new row when there is none
+    remove,  // deletes the row
+    refuse,  // nothing, and nothing of the WriteRows that it is part of
+  };
+  Kind kind = Kind::keep;
+  std::vector<Bound> values;
+  std::vector<std::string> reset;
+  bool operator==(const RowChange&) const = default;
+};
+
+// Decides from a row what becomes of it. Called on a worker thread in the middle of a transaction, perhaps more than
+// once: looks at nothing but the row and its own constants, does not throw.
+class RowDecision {
+ public:
+  virtual ~RowDecision() = default;
+  virtual RowChange decide(const Row* row) const = 0;  // null: there is no row
+};
+
+// Locks the row with this key (or the place where it would be), and does what the decision says; of two that decide
+// about one row at once the second sees what the first has done. Result.rows: the row's `columns` as they were when it
+// was decided, or none. Result.affected: 1 written or removed, 0 not.
+struct ModifyRow {
+  std::string table;
+  std::vector<Bound> key;
+  std::vector<std::string> columns;
+  std::shared_ptr<const RowDecision> decision;
+  bool operator==(const ModifyRow&) const = default;
+};
+
+// A write of the user's own: `sql` with named parameters (":name", see named_sql.h), which `parameters` has by name.
+// Result.affected: as the database counts.
+struct RunStatement {
+  std::string sql;
+  std::vector<Bound> parameters;
+  bool operator==(const RunStatement&) const = default;
+};
+
+using RowWrite = std::variant<ReplaceRow, MergeRow, DeleteRow, ModifyRow, RunStatement>;
+
+// Several row writes in one transaction: all of them or none. When one fails its error is that of the whole.
+// Result.parts: one Result for each. Result.affected: 1 applied, 0 a decision refused.
+struct WriteRows {
+  std::vector<RowWrite> writes;
+  bool operator==(const WriteRows&) const = default;
+};
+
 // Rows in key order after `after` (exclusive; empty: from the start), at most `limit`.
 struct ListRows {
   std::string table;
@@ -159,11 +214,18 @@ struct Ping {
   bool operator==(const Ping&) const = default;
 };
 
-using Op = std::variant<Ping, Describe, ReadRow, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter, FlushCounters>;
+// Result.rows: one Row of one text for every setting with which an acknowledged commit may be lost in a crash.
+struct CheckDurability {
+  bool operator==(const CheckDurability&) const = default;
+};
 
-const char* name(const Op& op);   // "read_row": a metric label
-bool is_write(const Op& op);      // changes rows
-bool is_row_write(const Op& op);  // may share a transaction with others (Session::run_group)
+using Op = std::variant<Ping, Describe, ReadRow, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter, FlushCounters,
+                        ModifyRow, RunStatement, WriteRows, CheckDurability>;
+
+const char* name(const Op& op);      // "read_row": a metric label
+std::string describe(const Op& op);  // what it does, for messages: "reading a row of 'users'"
+bool is_write(const Op& op);         // changes rows
+bool is_row_write(const Op& op);     // may share a transaction with others (Session::run_group)
 
 enum class Failure : std::uint8_t {
   none,
@@ -184,7 +246,9 @@ struct Result {
   Error error;
   std::int64_t affected = 0;
   std::vector<Row> rows;
-  std::optional<Table> table;  // Describe
+  std::optional<Table> table;      // Describe
+  std::vector<Result> parts = {};  // WriteRows
+  bool locked = false;  // run_group(), with Failure::unavailable: somebody holds the row for longer than a group waits
   bool ok() const { return error.failure == Failure::none; }
   bool operator==(const Result&) const = default;
 };
@@ -195,7 +259,8 @@ class Session {
   virtual ~Session() = default;
   // Runs one operation in a transaction of its own.
   virtual Result run(const Op& op, Deadline deadline) = 0;
-  // Runs row writes in one transaction, in order; a refused one fails alone. One result per op, in order.
+  // Runs row writes (is_row_write) in one transaction, in an order of its own; a refused one fails alone, and so does
+  // one whose row somebody else has locked (Result::locked). One result per op, in the order of `ops`.
   virtual std::vector<Result> run_group(std::span<const Op* const> ops, Deadline deadline) = 0;
 };
 
@@ -206,6 +271,7 @@ class Backend {
   virtual std::unique_ptr<Session> session() = 0;
   virtual int writers() const = 0;  // sessions that may write at a time (SQLite: 1)
   virtual int readers() const = 0;
+  virtual int lone_writers() const = 0;  // further sessions for writes that wait for a lock; 0: they are not needed
   // The statement that creates sluice_counter_src, the table that counter policies need beside their own.
   virtual std::string counter_ddl() const = 0;
 };

@@ -28,6 +28,12 @@ Result failed(Error error) {
 // Of these nothing but the operation itself is undone; after the others the transaction cannot go on.
 bool fails_alone(Failure failure) { return failure == Failure::refused || failure == Failure::schema; }
 
+// Whether the decision, which sees the same row again, wants nothing of the whole.
+bool refuses(const ModifyRow& op, const Result& result) {
+  const Row* const row = result.rows.empty() ? nullptr : &result.rows[0];
+  return op.decision->decide(row).kind == RowChange::Kind::refuse;
+}
+
 class SqliteSession final : public Session {
  public:
   SqliteSession(const std::string& backend, const std::string& path)
@@ -77,8 +83,9 @@ class SqliteSession final : public Session {
   Error write_or_undo(const Op& op, Result& result) {
     if (Error error = writer_.execute("SAVEPOINT op"); error.failure != Failure::none) return error;
     result = std::visit([&](const auto& write) { return this->write(write); }, op);
-    if (!result.ok()) {
-      if (!fails_alone(result.error.failure) || !writer_.in_transaction()) return result.error;
+    const bool refused = std::holds_alternative<WriteRows>(op) && result.affected == 0;
+    if (!result.ok() || refused) {
+      if (!result.ok() && (!fails_alone(result.error.failure) || !writer_.in_transaction())) return result.error;
       if (Error error = writer_.execute("ROLLBACK TO op"); error.failure != Failure::none) return error;
     }
     return writer_.execute("RELEASE op");
@@ -95,6 +102,7 @@ class SqliteSession final : public Session {
     return results;
   }
 
+  Result read(const CheckDurability&) { return {}; }  // SqliteConnection sets what it needs itself
   Result read(const Ping&) { return failed(reader_.execute("PRAGMA schema_version")); }
   Result read(const ReadRow& op) { return sqlite_run(reader_, op); }
   Result read(const ListRows& op) { return sqlite_run(reader_, op); }
@@ -116,6 +124,21 @@ class SqliteSession final : public Session {
   Result write(const MergeRow& op) { return sqlite_run(writer_, schema_, op); }
   Result write(const DeleteRow& op) { return sqlite_run(writer_, schema_, op); }
   Result write(const FlushCounters& op) { return sqlite_run(writer_, schema_, op); }
+  Result write(const ModifyRow& op) { return sqlite_run(writer_, schema_, op); }
+  Result write(const RunStatement& op) { return sqlite_run(writer_, schema_, op); }
+  // Inside a savepoint: what is returned as a failure is undone.
+  Result write(const WriteRows& op) {
+    Result whole;
+    whole.affected = 1;
+    for (const RowWrite& part : op.writes) {
+      Result result = std::visit([&](const auto& write) { return this->write(write); }, part);
+      if (!result.ok()) return failed(std::move(result.error));
+      const auto* const modify = std::get_if<ModifyRow>(&part);
+      if (modify != nullptr && refuses(*modify, result)) whole.affected = 0;
+      whole.parts.push_back(std::move(result));
+    }
+    return whole;
+  }
   template <class Read>
   Result write(const Read&) {
     return {};  // groups hold writes only
@@ -135,6 +158,7 @@ class SqliteBackend final : public Backend {
   std::unique_ptr<Session> session() override { return std::make_unique<SqliteSession>(name_, path_); }
   int writers() const override { return 1; }
   int readers() const override { return std::max(1, connections_ - 1); }
+  int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return sqlite_counter_ddl(); }
 
  private:

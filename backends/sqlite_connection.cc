@@ -124,18 +124,6 @@ bool proves_rollback(int code) {
   }
 }
 
-struct Describer {
-  std::string operator()(const Ping&) const { return "reaching the database"; }
-  std::string operator()(const Describe& op) const { return "describing the table '" + op.table + "'"; }
-  std::string operator()(const ReadRow& op) const { return "reading a row of '" + op.table + "'"; }
-  std::string operator()(const ReplaceRow& op) const { return "writing a row of '" + op.table + "'"; }
-  std::string operator()(const MergeRow& op) const { return "updating a row of '" + op.table + "'"; }
-  std::string operator()(const DeleteRow& op) const { return "deleting a row of '" + op.table + "'"; }
-  std::string operator()(const ListRows& op) const { return "listing rows of '" + op.table + "'"; }
-  std::string operator()(const ReadCounter& op) const { return "reading a counter of '" + op.where.table + "'"; }
-  std::string operator()(const FlushCounters& op) const { return "flushing counters of '" + op.where.table + "'"; }
-};
-
 std::string timestamp_with_t(std::string text) {
   if (text.size() >= 19 && text[10] == ' ') text[10] = 'T';
   return text;
@@ -295,7 +283,7 @@ bool SqliteConnection::is_binary(const std::string& table, const std::string& co
 
 Error SqliteConnection::error(Failure failure, std::string_view sqlstate, std::string_view what) const {
   std::string message = "backend '" + backend_ + "': ";
-  if (op_ != nullptr) message += std::visit(Describer{}, *op_) + ": ";
+  if (op_ != nullptr) message += describe(*op_) + ": ";
   return {failure, std::string(sqlstate), message.append(what)};
 }
 

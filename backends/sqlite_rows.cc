@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "backends/named_sql.h"
+
 namespace sluice::sql {
 
 namespace {
@@ -220,6 +222,43 @@ Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const Dele
   result.error = query.run();
   if (result.ok()) result.affected = connection.changes();
   if (result.affected > 1) result.error = not_unique(connection);
+  return result;
+}
+
+Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const ModifyRow& op) {
+  Result result = sqlite_run(connection, ReadRow{op.table, op.key, op.columns});
+  if (!result.ok()) return result;
+  const RowChange change = op.decision->decide(result.rows.empty() ? nullptr : &result.rows[0]);
+  Result done;
+  switch (change.kind) {
+    case RowChange::Kind::keep:
+    case RowChange::Kind::refuse:
+      break;
+    case RowChange::Kind::write:
+      done = sqlite_run(connection, schema, ReplaceRow{op.table, op.key, change.values, change.reset});
+      done.affected = 1;
+      break;
+    case RowChange::Kind::remove:
+      done = sqlite_run(connection, schema, DeleteRow{op.table, op.key});
+      break;
+  }
+  done.rows = std::move(result.rows);
+  return done;
+}
+
+Result sqlite_run(SqliteConnection& connection, SqliteSchema&, const RunStatement& op) {
+  const NamedSql named = name_parameters(op.sql, NamedSql::Dialect::sqlite);
+  SqliteQuery query(connection, named.text);
+  for (const std::string& name : named.names) {
+    const Value* const value = find_value(op.parameters, name);
+    if (value == nullptr) {
+      return failed(connection.error(Failure::schema, "42P02", "there is no value for the parameter :" + name));
+    }
+    query.bind(*value);
+  }
+  Result result;
+  result.error = query.run();
+  if (result.ok()) result.affected = connection.changes();
   return result;
 }
 

@@ -15,5 +15,7 @@ Result sqlite_run(SqliteConnection& connection, const ListRows& op);
 Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const ReplaceRow& op);
 Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const MergeRow& op);
 Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const DeleteRow& op);
+Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const ModifyRow& op);
+Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const RunStatement& op);
 
 }  // namespace sluice::sql

@@ -64,6 +64,13 @@ struct BackendOptions {
   std::string url;   // as written, secrets included: print with redacted()
   std::string path;  // sqlite: the file
   int connections = 4;
+
+  // postgresql, mysql
+  Endpoint endpoint;  // unix_socket: for PostgreSQL the folder of its sockets
+  std::string user;
+  std::string password;  // secret
+  std::string database;
+  std::vector<std::pair<std::string, std::string>> parameters;  // of the URL: how to use TLS
   bool operator==(const BackendOptions&) const = default;
 };
 

@@ -94,8 +94,6 @@ void read_backend_url(const Node& node, BackendOptions& backend, Reader& reader)
 void read_backend_url_file(const Node& node, BackendOptions& backend, Reader& reader) {
   const auto url = reader.secret_file(node);
   if (!url) return;
-  const std::string refused = not_built("backend", "url", *url);
-  if (!refused.empty()) return reader.mistake(node, refused);
   if (!is_utf8(*url) || url->find('\0') != std::string::npos) return reader.mistake(node, "the file holds no URL");
   set_backend_url(node, *url, backend, reader);
 }
@@ -156,11 +154,13 @@ const Fields<AdminOptions>& admin_fields() {
 
 const Fields<BackendOptions>& backend_fields() {
   using B = BackendOptions;
-  static const Fields<B> fields{
-      Field<B>{"url", read_backend_url, print_backend_url}.must(),
-      {"url_file", read_backend_url_file, print_nothing<B>},
-      integer_field("connections", &B::connections, 1, 1000),
-  };
+  static const Fields<B> fields = [] {
+    Fields<B> all{Field<B>{"url", read_backend_url, print_backend_url}.must(),
+                  {"url_file", read_backend_url_file, print_nothing<B>}};
+    append_secret_fields(all, "password", "password_file", &B::password);
+    all.push_back(integer_field("connections", &B::connections, 1, 1000));
+    return all;
+  }();
   return fields;
 }
 

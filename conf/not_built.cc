@@ -21,8 +21,6 @@ constexpr std::array kEntries{
     Entry{"upstream", "url", Refuse::prefix, "rediss://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+cluster://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+sentinel://"},
-    Entry{"backend", "url", Refuse::prefix, "postgresql://"},
-    Entry{"backend", "url", Refuse::prefix, "mysql://"},
     Entry{"policy", "unknown_fields", Refuse::equal, "cache-only"},
     Entry{"policy", "query", Refuse::always, ""},
     Entry{"policy", "rows", Refuse::always, ""},

@@ -133,6 +133,9 @@ void read_backends(const Node& backends, Config& config, Mistakes& mistakes) {
     Section<BackendOptions> section(member.value, title, "backend", backend_fields(), mistakes);
     section.read(backend);
     section.report_not_built();
+    if (backend.kind == BackendOptions::Kind::sqlite && !backend.password.empty()) {
+      mistakes.add(member.place, title + ": a SQLite file has no password");
+    }
     config.backends.push_back(std::move(backend));
   }
 }

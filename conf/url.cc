@@ -116,6 +116,89 @@ bool parse_unix_upstream(std::string_view rest, UpstreamOptions& upstream, std::
   return parse_db(parameter, upstream.db, error);
 }
 
+// What the URLs of a database server may say.
+struct Server {
+  BackendOptions::Kind kind;
+  std::uint16_t port;
+  std::string_view socket;  // the parameter that names a Unix socket
+  std::string_view parameters;
+};
+constexpr Server kPostgres{BackendOptions::Kind::postgresql, 5432, "host", "sslmode sslrootcert sslcert sslkey"};
+constexpr Server kMysql{BackendOptions::Kind::mysql, 3306, "socket", "ssl-mode ssl-ca ssl-cert ssl-key"};
+
+bool has_word(std::string_view words, std::string_view word) {
+  const std::string spaced = " " + std::string(words) + " ";
+  return spaced.find(" " + std::string(word) + " ") != std::string::npos;
+}
+
+bool parse_parameter(std::string_view text, const Server& server, BackendOptions& backend, std::string& error) {
+  const std::size_t equals = text.find('=');
+  const std::string_view name = text.substr(0, equals);
+  std::string value;
+  if (equals == std::string_view::npos) return fail(error, quoted(text) + ": a parameter is written name=value");
+  if (!percent_decode(text.substr(equals + 1), value, error)) return false;
+  if (name == server.socket) {
+    if (!value.starts_with('/')) return fail(error, std::string(name) + ": a Unix socket is an absolute path");
+    backend.endpoint = {Endpoint::Kind::unix_socket, {}, backend.endpoint.port, value};
+    return true;
+  }
+  if (!has_word(server.parameters, name)) {
+    return fail(error, quoted(name) + " is no parameter of this URL; there are: " + std::string(server.socket) + " " +
+                           std::string(server.parameters));
+  }
+  backend.parameters.emplace_back(name, std::move(value));
+  return true;
+}
+
+bool parse_parameters(std::string_view text, const Server& server, BackendOptions& backend, std::string& error) {
+  while (!text.empty()) {
+    const std::size_t end = text.find('&');
+    if (!parse_parameter(text.substr(0, end), server, backend, error)) return false;
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+  }
+  return true;
+}
+
+bool parse_login(std::string_view text, BackendOptions& backend, std::string& error) {
+  const std::size_t colon = text.find(':');
+  return percent_decode(text.substr(0, colon), backend.user, error) &&
+         (colon == std::string_view::npos || percent_decode(text.substr(colon + 1), backend.password, error));
+}
+
+bool parse_server(std::string_view rest, const Server& server, BackendOptions& backend, std::string& error) {
+  backend.kind = server.kind;
+  backend.endpoint = {Endpoint::Kind::tcp, "localhost", server.port, {}};
+  const std::size_t query = std::min(rest.find('?'), rest.size());
+  const std::string_view parameters = rest.substr(query);
+  rest = rest.substr(0, query);
+  if (const std::size_t at = rest.rfind('@'); at != std::string_view::npos) {
+    if (!parse_login(rest.substr(0, at), backend, error)) return false;
+    rest.remove_prefix(at + 1);
+  }
+  const std::size_t slash = rest.find('/');
+  if (slash == std::string_view::npos || slash + 1 == rest.size()) return fail(error, "the URL names no database");
+  bool has_port = false;
+  if (slash != 0 && !parse_host_port(rest.substr(0, slash), backend.endpoint, has_port, error)) return false;
+  if (backend.endpoint.port == 0) return fail(error, "the port of a database is not 0");
+  return percent_decode(rest.substr(slash + 1), backend.database, error) &&
+         (parameters.empty() || parse_parameters(parameters.substr(1), server, backend, error));
+}
+
+bool parse_sqlite_path(std::string_view path, BackendOptions& backend, std::string& error) {
+  if (path.starts_with("//") && !path.starts_with("///")) {
+    return fail(error, quoted(backend.url) + ": a file is written sqlite:FILE or sqlite:///ABSOLUTE/FILE");
+  }
+  if (path.starts_with("///")) path.remove_prefix(2);
+  if (path.empty()) return fail(error, "the URL names no file: write sqlite:FILE");
+  if (path.starts_with(":memory:")) return fail(error, "a database in memory is lost at exit: write sqlite:FILE");
+  if (path.find('?') != std::string_view::npos) {
+    return fail(error, quoted(backend.url) + ": sqlite: takes no parameters");
+  }
+  backend.kind = BackendOptions::Kind::sqlite;
+  backend.path = path;
+  return true;
+}
+
 }  // namespace
 
 std::optional<Endpoint> parse_endpoint(std::string_view text, std::string& error) {
@@ -159,19 +242,16 @@ std::string format_upstream_url(const UpstreamOptions& upstream) {
 }
 
 bool parse_backend_url(std::string_view url, BackendOptions& backend, std::string& error) {
-  std::string_view path = url;
-  if (!consume(path, "sqlite:")) return fail(error, "not the URL of a database: write sqlite:FILE");
-  if (path.starts_with("//") && !path.starts_with("///")) {
-    return fail(error, quoted(url) + ": a file is written sqlite:FILE or sqlite:///ABSOLUTE/FILE");
-  }
-  if (path.starts_with("///")) path.remove_prefix(2);
-  if (path.empty()) return fail(error, "the URL names no file: write sqlite:FILE");
-  if (path.starts_with(":memory:")) return fail(error, "a database in memory is lost at exit: write sqlite:FILE");
-  if (path.find('?') != std::string_view::npos) return fail(error, quoted(url) + ": sqlite: takes no parameters");
-  backend.kind = BackendOptions::Kind::sqlite;
   backend.url = url;
-  backend.path = path;
-  return true;
+  std::string_view rest = url;
+  if (consume(rest, "sqlite:")) return parse_sqlite_path(rest, backend, error);
+  const bool postgres = consume(rest, "postgresql://") || consume(rest, "postgres://");
+  if (!postgres && !consume(rest, "mysql://")) {
+    return fail(error,
+                "not the URL of a database: write sqlite:FILE, postgresql://user@host:5432/database or "
+                "mysql://user@host:3306/database");
+  }
+  return parse_server(rest, postgres ? kPostgres : kMysql, backend, error);
 }
 
 std::string redacted(std::string_view url) {

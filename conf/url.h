@@ -16,7 +16,9 @@ std::optional<Endpoint> parse_endpoint(std::string_view text, std::string& error
 bool parse_upstream_url(std::string_view url, UpstreamOptions& upstream, std::string& error);
 std::string format_upstream_url(const UpstreamOptions& upstream);  // without the credentials
 
-// sqlite:PATH. Sets kind, url and path.
+// sqlite:PATH, or postgresql:// or mysql://[user[:password]@][host[:port]]/database[?parameter=value&...]. Sets kind
+// and url, and path or endpoint, user, password, database and parameters. A Unix socket is the parameter `host` (a
+// folder) or `socket` (a file).
 bool parse_backend_url(std::string_view url, BackendOptions& backend, std::string& error);
 
 }  // namespace sluice::conf

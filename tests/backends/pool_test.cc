@@ -64,6 +64,9 @@ class Script {
 
 struct TableOf {
   std::string operator()(const Ping&) const { return "ping"; }
+  std::string operator()(const CheckDurability&) const { return "settings"; }
+  std::string operator()(const RunStatement& op) const { return op.sql; }
+  std::string operator()(const WriteRows&) const { return "several"; }
   std::string operator()(const ReadCounter& op) const { return op.where.table; }
   std::string operator()(const FlushCounters& op) const { return op.where.table; }
   template <class Other>
@@ -116,6 +119,7 @@ class ScriptedBackend final : public Backend {
   std::unique_ptr<Session> session() override { return std::make_unique<ScriptedSession>(script_); }
   int writers() const override { return script_.writers; }
   int readers() const override { return 2; }
+  int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
 
  private:

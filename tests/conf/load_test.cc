@@ -21,6 +21,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Pair;
 
 std::vector<std::string> mistakes_of(std::string_view text, const std::vector<Override>& overrides = {}) {
   std::vector<std::string> found;
@@ -286,10 +287,21 @@ TEST(Load, AnEmptyOrUnreadableSecretFileIsAMistakeAtItsPlace) {
               ElementsAre(HasSubstr("directory")));
 }
 
-TEST(Load, AUrlFileMayNotHoldWhatIsNotBuilt) {
-  const TemporaryFile url("postgresql://ann:hunter2@db/shop\n");
-  EXPECT_THAT(mistakes_of("[backend.shop]\nurl_file = \"" + url.path() + "\""),
-              ElementsAre("f:2:12: url_file: postgresql:// is not built yet"));
+TEST(Load, TheUrlOfADatabaseServerIsTakenApart) {
+  const Config config = load(
+      "[backend.pg]\nurl = \"postgresql://ann:p%40ss@db.local:6432/shop?sslmode=verify-full&sslrootcert=/ca.crt\"\n"
+      "[backend.pipe]\nurl = \"postgresql:///shop?host=/run/postgresql\"\n"
+      "[backend.my]\nurl = \"mysql://bob@[::1]/shop\"\npassword = \"hunter2\"");
+  const BackendOptions& pg = config.backends[0];
+  EXPECT_EQ(pg.kind, BackendOptions::Kind::postgresql);
+  EXPECT_EQ(to_string(pg.endpoint), "db.local:6432");
+  EXPECT_EQ(pg.user + "|" + pg.password + "|" + pg.database, "ann|p@ss|shop");
+  EXPECT_THAT(pg.parameters, ElementsAre(Pair("sslmode", "verify-full"), Pair("sslrootcert", "/ca.crt")));
+  EXPECT_EQ(to_string(config.backends[1].endpoint), "unix:/run/postgresql");
+  const BackendOptions& my = config.backends[2];
+  EXPECT_EQ(my.kind, BackendOptions::Kind::mysql);
+  EXPECT_EQ(to_string(my.endpoint), "[::1]:3306");
+  EXPECT_EQ(my.user + "|" + my.password + "|" + my.database, "bob|hunter2|shop");
 }
 
 // --- Overrides.

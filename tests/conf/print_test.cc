@@ -174,7 +174,10 @@ TEST(Print, ShowsDefaults) {
 
 TEST(Print, ShowsNoSecrets) {
   Config config = load_text("[upstream]\nurl = \"redis://ann:hunter2@cache\"\n[admin]\ntoken = \"hunter3\"").config;
-  config.backends.push_back({"pg", BackendOptions::Kind::postgresql, "postgresql://ann:hunter4@db/shop", "", 4});
+  BackendOptions backend;
+  backend.name = "pg";
+  backend.url = "postgresql://ann:hunter4@db/shop";
+  config.backends.push_back(backend);
   ASSERT_EQ(config.upstream.password, "hunter2");
   const std::string text = print(config);
   EXPECT_THAT(text, Not(HasSubstr("hunter")));

@@ -45,6 +45,7 @@ class NoTables final : public sql::Backend {
   std::unique_ptr<sql::Session> session() override { return std::make_unique<Empty>(); }
   int writers() const override { return 1; }
   int readers() const override { return 1; }
+  int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
 
  private:

@@ -1,0 +1,54 @@
+// Named parameters in SQL of the user's own.
+#include "backends/named_sql.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sluice::sql {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using Dialect = NamedSql::Dialect;
+
+TEST(NamedSql, APostgresqlParameterKeepsItsNumberWhenItComesAgain) {
+  const NamedSql sql = name_parameters("UPDATE t SET a = :a, b = :b WHERE a < :a", Dialect::postgresql);
+  EXPECT_EQ(sql.text, "UPDATE t SET a = $1, b = $2 WHERE a < $1");
+  EXPECT_THAT(sql.names, ElementsAre("a", "b"));
+}
+
+TEST(NamedSql, ElsewhereEveryParameterIsAQuestionMarkOfItsOwn) {
+  const NamedSql sql = name_parameters("UPDATE t SET a = :a, b = :b2 WHERE a < :a", Dialect::mysql);
+  EXPECT_EQ(sql.text, "UPDATE t SET a = ?, b = ? WHERE a < ?");
+  EXPECT_THAT(sql.names, ElementsAre("a", "b2", "a"));
+}
+
+void expect_untouched(const std::string& sql, Dialect dialect) {
+  const NamedSql named = name_parameters(sql, dialect);
+  EXPECT_EQ(named.text, sql);
+  EXPECT_THAT(named.names, IsEmpty()) << sql;
+}
+
+TEST(NamedSql, NothingInsideQuotesOrCommentsIsAParameter) {
+  for (const Dialect dialect : {Dialect::sqlite, Dialect::postgresql, Dialect::mysql}) {
+    expect_untouched("SELECT ':a', 'it''s :a', \"col:a\", \"x\"\":a\"", dialect);
+    expect_untouched("SELECT 1 -- :a\n/* :b */ FROM t", dialect);
+    expect_untouched("SELECT ':a", dialect);
+    expect_untouched("SELECT /* :a", dialect);
+  }
+  expect_untouched(R"(SELECT '\' :a', "\" :b", `:c`, 1 # :d)", Dialect::mysql);
+  expect_untouched(R"(SELECT E'\' :a', $$ :b $$, $t$ :c $$ :d $t$, /* /* */ :e */ 1)", Dialect::postgresql);
+}
+
+TEST(NamedSql, CastsAndSlicesAreNoParameters) {
+  expect_untouched("SELECT a::text, b[1:2], now()::date", Dialect::postgresql);
+  EXPECT_EQ(name_parameters("SELECT :a::int", Dialect::postgresql).text, "SELECT $1::int");
+}
+
+TEST(NamedSql, ABackslashEndsAStringWhereItIsAnOrdinaryCharacter) {
+  EXPECT_EQ(name_parameters(R"(SELECT '\', :a)", Dialect::postgresql).text, R"(SELECT '\', $1)");
+  EXPECT_EQ(name_parameters(R"(SELECT '\', :a)", Dialect::sqlite).text, R"(SELECT '\', ?)");
+}
+
+}  // namespace
+}  // namespace sluice::sql
