@@ -4,12 +4,13 @@
 namespace sluice::policies::fuse {
 namespace {
 
+// What follows, up to kEach, is done for one data key D and its side key S, with arguments of its own in ARGV.
+//
 // Reads the side key. An arm past its deadline is a writer that died: its value may be in SQL, so the copy goes and
 // whoever is still writing no longer knows to be alone.
 constexpr std::string_view kPrelude = R"lua(
-local D, S, token = KEYS[1], KEYS[2], ARGV[1]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function run(D, S, ARGV, now)
+local token = ARGV[1]
 local arms, live, died = {}, 0, false
 local L, N
 local side = redis.call('HGETALL', S)
@@ -178,42 +179,60 @@ taint()
 return dropped
 )lua";
 
+// Runs it for every pair of keys, in their order: in ARGV each pair has the number of its arguments, then these. The
+// error of one is its reply and does not keep the others from being run.
+constexpr std::string_view kEach = R"lua(
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local replies, at = {}, 1
+for i = 1, #KEYS, 2 do
+  local count, args = tonumber(ARGV[at]), {}
+  for j = 1, count do args[j] = ARGV[at + j] end
+  at = at + count + 1
+  local done, reply = pcall(run, KEYS[i], KEYS[i + 1], args, now)
+  if not done then reply = {err = type(reply) == 'table' and reply.err or 'ERR ' .. tostring(reply)} end
+  replies[#replies + 1] = reply or false
+end
+return replies
+)lua";
+
 template <typename... Parts>
-std::string text(const Parts&... parts) {
-  std::string all(kPrelude);
-  (all.append(parts), ...);
-  return all;
+Script make(std::string_view name, const Parts&... parts) {
+  std::string text(kPrelude);
+  (text.append(parts), ...);
+  return make_batch_script(name, text.append(kEach));
 }
 
 }  // namespace
 
 const Script& arm() {
-  static const Script script = make_script("arm", text(kArm));
+  static const Script script = make("arm", kArm);
   return script;
 }
 
 const Script& apply() {
-  static const Script script = make_script("apply", text(kStoreFields, kRestore, kApply));
+  static const Script script = make("apply", kStoreFields, kRestore, kApply);
   return script;
 }
 
 const Script& abort() {
-  static const Script script = make_script("abort", text(kRestore, kAbort));
+  static const Script script = make("abort", kRestore, kAbort);
   return script;
 }
 
 const Script& lease() {
-  static const Script script = make_script("lease", text(kValue, kLease));
+  static const Script script = make("lease", kValue, kLease);
   return script;
 }
 
 const Script& fill() {
-  static const Script script = make_script("fill", text(kValue, kStoreFields, kFill));
+  static const Script script = make("fill", kValue, kStoreFields, kFill);
   return script;
 }
 
 const Script& inval() {
-  static const Script script = make_script("inval", text(kInval));
+  static const Script script = make("inval", kInval);
   return script;
 }
 

@@ -1,4 +1,5 @@
-// Fuse scripts: the Redis side of write-through and of fills. Each runs on KEYS = data key, side key.
+// Fuse scripts: the Redis side of write-through and of fills. Each runs on KEYS = data key, side key, and on several
+// such pairs in one call (Script::batch); ARGV and replies below are those of one pair.
 //
 // The side key is one hash: `a:<token>` = deadline:taint:expiry:fused for every write under way (an arm), `L` =
 // token:deadline of the fill that may store, `N` = deadline of "SQL has no such row". Times are Redis' own, in ms.

@@ -32,7 +32,7 @@ Loop::Loop(Process& process)
     : process_(process),
       mailbox_(Mailbox::open(events_.uv())),
       router_(process.config),
-      policy_redis_(events_, process.config.upstream, metrics_.own_commands),
+      policy_redis_(events_, process.config.upstream, metrics_.own_commands, metrics_.scripts),
       operations_(events_, policy_redis_, mailbox_),
       acl_(events_, policy_redis_),
       graveyard_(events_),

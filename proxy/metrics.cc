@@ -212,6 +212,22 @@ void add_commands(Page& page, const std::vector<const LoopMetrics*>& loops) {
   }
 }
 
+void add_scripts(Page& page, const std::vector<const LoopMetrics*>& loops) {
+  const auto& scripts = policies::all_scripts();
+  const auto add = [&](Count ScriptCounts::*count) {
+    for (std::size_t i = 0; i < scripts.size(); ++i) {
+      std::uint64_t value = 0;
+      for (const LoopMetrics* loop : loops) value += (loop->scripts[i].*count).value();
+      if (value != 0) page.sample({{"script", std::string(scripts[i]->name)}}, value);
+    }
+  };
+  page.family("sluice_script_calls_total", "EVALSHA calls of the proxy's own scripts.", MetricType::Counter);
+  add(&ScriptCounts::calls);
+  page.family("sluice_script_runs_total",
+              "Runs of the proxy's own scripts: one call may run a script for several keys.", MetricType::Counter);
+  add(&ScriptCounts::runs);
+}
+
 void add_pins(Page& page, const std::vector<const LoopMetrics*>& loops) {
   const auto add = [&](std::array<Count, kPinReasonNames.size()> LoopMetrics::*counts) {
     for (std::size_t i = 0; i < kPinReasonNames.size(); ++i) {
@@ -305,6 +321,7 @@ std::string render(const Snapshot& snapshot) {
   for (const LoopItem& item : kLoopItems) add_item(page, item, snapshot.loops, {});
   add_pins(page, snapshot.loops);
   add_commands(page, snapshot.loops);
+  add_scripts(page, snapshot.loops);
   add_policies(page, snapshot.policies);
   add_sql(page, snapshot.pools);
   return page.text();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "policies/policy_metrics.h"
+#include "policies/script.h"
 #include "proxy/pin_reason.h"
 #include "resp/command_table.h"
 
@@ -17,6 +18,11 @@ class Pool;
 }
 
 namespace sluice::proxy {
+
+// Of one script: EVALSHAs sent, and the commands that they ran, most of them for one key.
+struct ScriptCounts {
+  policies::Count calls, runs;
+};
 
 // Written by one loop, read by any thread. A gauge goes down by set().
 struct LoopMetrics {
@@ -43,7 +49,9 @@ struct LoopMetrics {
 
   Count own_up;        // gauge: 1 while the proxy's own connection is ready
   Count own_commands;  // sent on it
-  Count operations;    // gauge: policy operations in progress
+  // Scripts among them, in the order of policies::all_scripts().
+  std::vector<ScriptCounts> scripts = std::vector<ScriptCounts>(policies::all_scripts().size());
+  Count operations;  // gauge: policy operations in progress
 
   // `info` is null for a name that Redis 7.0 does not know.
   void count_command(const resp::CommandInfo* info, std::uint64_t times = 1) {

@@ -1,6 +1,7 @@
-// PolicyRedis: greeting, pipelining and parsing with hiredis' reader.
+// PolicyRedis: greeting, gathering, pipelining and parsing with hiredis' reader.
 #include "proxy/policy_redis.h"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -16,6 +17,9 @@ using resp::Reply;
 
 constexpr std::size_t kEarlyCallsMax = 10000;
 constexpr std::size_t kUnwrittenBytesMax = 256UL << 20;
+// A call of a script holds up everybody else in Redis: this many keys take it less than a millisecond.
+constexpr std::size_t kBatchPlacesMax = 64;
+constexpr std::size_t kBatchBytesMax = 256UL << 10;
 constexpr const char* kNoScript = "NOSCRIPT";
 
 Reply decode(const redisReply& from) {
@@ -46,19 +50,25 @@ Reply decode(const redisReply& from) {
   return to;
 }
 
-void append(std::string& wire, const RedisCommand& command, bool by_text) {
-  if (command.script == nullptr) return resp::append_command(wire, command.args);
-  resp::append_array_header(wire, command.args.size() + 2);
-  resp::append_bulk(wire, by_text ? "EVAL" : "EVALSHA");
-  resp::append_bulk(wire, by_text ? command.script->text : command.script->sha1);
-  for (const std::string& arg : command.args) resp::append_bulk(wire, arg);
+std::size_t bytes_of(const RedisCommand& command) {
+  std::size_t bytes = 0;
+  for (const std::string& arg : command.args) bytes += arg.size();
+  return bytes;
+}
+
+std::size_t number_of(const policies::Script& script) {
+  const auto& all = policies::all_scripts();
+  return static_cast<std::size_t>(std::find(all.begin(), all.end(), &script) - all.begin());
 }
 
 }  // namespace
 
-PolicyRedis::PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, policies::Count& sent)
-    : loop_(loop),
+PolicyRedis::PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, policies::Count& sent,
+                         std::vector<ScriptCounts>& scripts)
+    : Flushable(Order::first),
+      loop_(loop),
       sent_(sent),
+      scripts_(scripts),
       options_(options),
       link_(loop, options.endpoint, options.connect_timeout, *this),
       reader_(redisReaderCreate(), redisReaderFree) {}
@@ -74,41 +84,102 @@ void PolicyRedis::connect() {
 void PolicyRedis::close() {
   closed_ = true;
   loop_.cancel(retry_);
+  loop_.forget(*this);
   link_.close();
 }
 
 void PolicyRedis::call(std::vector<RedisCommand> commands, Done done) {
   assert(!commands.empty());
-  auto call = std::make_unique<Call>();
+  auto call = std::make_shared<Call>();
   call->commands = std::move(commands);
+  call->unanswered = call->commands.size();
+  call->replies.resize(call->unanswered);
   call->done = std::move(done);
   if (ready_ && link_.unwritten() < kUnwrittenBytesMax) {
-    send(std::move(call));
+    issue(call);
   } else if (link_.state() != Link::State::closed && early_.size() < kEarlyCallsMax) {
     early_.push_back(std::move(call));
   } else {
-    lose(std::move(call), false);
+    lose(call);
   }
 }
 
-void PolicyRedis::lose(std::unique_ptr<Call> call, bool sent) {
-  loop_.after(std::chrono::milliseconds(0), [done = std::move(call->done), sent] { done({{}, true, sent}); });
+void PolicyRedis::lose(const std::shared_ptr<Call>& call) {
+  if (!call->done) return;
+  loop_.after(std::chrono::milliseconds(0), [done = std::exchange(call->done, nullptr), sent = call->sent] {
+    done({{}, true, sent});
+  });
 }
 
-void PolicyRedis::send(std::unique_ptr<Call> call) {
+void PolicyRedis::lose(const Batch& batch) {
+  for (const Place& place : batch.places) lose(place.call);
+}
+
+// In line for the flush before the link is: what is gathered leaves in the same write.
+void PolicyRedis::issue(const std::shared_ptr<Call>& call) {
+  loop_.flush_later(*this);
+  for (std::size_t at = 0; at < call->commands.size(); ++at) {
+    const policies::Script* const script = call->commands[at].script;
+    if (script != nullptr && script->batch) {
+      gather({call, at});
+    } else {
+      send({{{call, at}}});
+    }
+  }
+}
+
+void PolicyRedis::gather(Place place) {
+  const std::size_t bytes = bytes_of(place.command());
+  Batch& batch = batch_for(place.command());
+  if (!batch.places.empty() && batch.bytes + bytes > kBatchBytesMax) send(std::exchange(batch, {}));
+  batch.places.push_back(std::move(place));
+  batch.bytes += bytes;
+  if (batch.places.size() == kBatchPlacesMax || batch.bytes >= kBatchBytesMax) send(std::exchange(batch, {}));
+}
+
+// Where the command is gathered. All keys of one call must be on one server: with several of them, there would be a
+// batch for each script and hash slot.
+PolicyRedis::Batch& PolicyRedis::batch_for(const RedisCommand& command) {
+  const std::size_t number = number_of(*command.script);
+  if (gathered_.size() <= number) gathered_.resize(number + 1);
+  return gathered_[number];
+}
+
+void PolicyRedis::flush_turn() {
+  for (Batch& batch : gathered_) {
+    if (!batch.places.empty()) send(std::exchange(batch, {}));
+  }
+}
+
+void PolicyRedis::send(Batch batch) {
+  sent_.add();
+  if (const policies::Script* script = batch.script()) {
+    ScriptCounts& counts = scripts_[number_of(*script)];
+    counts.calls.add();
+    counts.runs.add(batch.places.size());
+  }
+  for (const Place& place : batch.places) place.call->sent = true;
+  write(std::move(batch), policies::ScriptBy::digest);
+}
+
+void PolicyRedis::write(Batch batch, policies::ScriptBy by) {
   wire_.clear();
-  call->replies.resize(call->commands.size());
-  for (std::size_t i = call->commands.size(); i-- > 0;) call->waiting_for.push_back(i);
-  for (const RedisCommand& command : call->commands) append(wire_, command, false);
-  sent_.add(call->commands.size());
+  if (batch.script() == nullptr) {
+    resp::append_command(wire_, batch.places.front().command().args);
+  } else {
+    std::vector<const RedisCommand*> commands;
+    commands.reserve(batch.places.size());
+    for (const Place& place : batch.places) commands.push_back(&place.command());
+    policies::append_script_call(wire_, commands, by);
+  }
   link_.send(wire_);
-  pending_.push(std::move(call));
+  pending_.push(std::move(batch));
 }
 
 void PolicyRedis::link_up() { greet(); }
 
 void PolicyRedis::greet() {
-  auto call = std::make_unique<Call>();
+  auto call = std::make_shared<Call>();
   if (!options_.password.empty()) {
     call->commands.push_back({nullptr, {"AUTH"}});
     auto& auth = call->commands.back().args;
@@ -120,8 +191,10 @@ void PolicyRedis::greet() {
     call->commands.push_back({nullptr, {"SCRIPT", "LOAD", script->text}});
   }
   call->commands.push_back({nullptr, {"PING"}});
+  call->unanswered = call->commands.size();
+  call->replies.resize(call->unanswered);
   call->done = [this](const Outcome& outcome) { greeted(outcome); };
-  send(std::move(call));
+  issue(call);
 }
 
 void PolicyRedis::greeted(const Outcome& outcome) {
@@ -134,7 +207,7 @@ void PolicyRedis::greeted(const Outcome& outcome) {
   ready_ = true;
   why_down_.clear();
   backoff_.reset();
-  for (auto& call : std::exchange(early_, {})) send(std::move(call));
+  for (auto& call : std::exchange(early_, {})) issue(call);
   if (changed_) changed_();
 }
 
@@ -153,40 +226,32 @@ void PolicyRedis::link_read(std::string_view bytes) {
   }
 }
 
+// SCRIPT FLUSH made Redis forget scripts. They did not run; sending their text runs them and loads them again.
 void PolicyRedis::take(Reply reply) {
-  Call& front = *pending_.front();
-  front.replies[front.waiting_for.back()] = std::move(reply);
-  front.waiting_for.pop_back();
-  if (!front.waiting_for.empty()) return;
-  auto call = std::move(pending_.front());
+  Batch batch = std::move(pending_.front());
   pending_.pop();
-  for (std::size_t i = call->commands.size(); i-- > 0;) {
-    const Reply& got = call->replies[i];
-    const bool forgotten = call->commands[i].script != nullptr && got.is_error() && got.text.starts_with(kNoScript);
-    if (forgotten) call->waiting_for.push_back(i);
+  const policies::Script* const script = batch.script();
+  if (script != nullptr && reply.is_error() && reply.text.starts_with(kNoScript)) {
+    return write(std::move(batch), policies::ScriptBy::text);
   }
-  if (!call->waiting_for.empty()) return retry_forgotten(std::move(call));
-  call->done({std::move(call->replies), false, true});
+  auto replies = script != nullptr ? policies::split_reply(*script, std::move(reply), batch.places.size())
+                                   : std::vector<Reply>(1, std::move(reply));
+  for (std::size_t i = 0; i < replies.size(); ++i) answer(batch.places[i], std::move(replies[i]));
 }
 
-// SCRIPT FLUSH made Redis forget scripts. They did not run; sending their text runs them and loads them again. They
-// then run after the call's other commands: no call may rely on the order of its commands for more than their replies.
-void PolicyRedis::retry_forgotten(std::unique_ptr<Call> call) {
-  wire_.clear();
-  for (auto i = call->waiting_for.rbegin(); i != call->waiting_for.rend(); ++i) append(wire_, call->commands[*i], true);
-  link_.send(wire_);
-  pending_.push(std::move(call));
+void PolicyRedis::answer(const Place& place, Reply reply) {
+  Call& call = *place.call;
+  call.replies[place.at] = std::move(reply);
+  if (--call.unanswered != 0 || !call.done) return;
+  std::exchange(call.done, nullptr)({std::move(call.replies), false, true});
 }
 
 void PolicyRedis::link_down(const std::string& reason) {
-  const bool was_ready = std::exchange(ready_, false);
+  ready_ = false;
   why_down_ = reason;
-  while (!pending_.empty()) {
-    auto call = std::move(pending_.front());
-    pending_.pop();
-    lose(std::move(call), was_ready);
-  }
-  for (auto& call : std::exchange(early_, {})) lose(std::move(call), false);
+  for (; !pending_.empty(); pending_.pop()) lose(std::exchange(pending_.front(), {}));
+  for (const Batch& batch : std::exchange(gathered_, {})) lose(batch);
+  for (const auto& call : std::exchange(early_, {})) lose(call);
   if (changed_) changed_();
   if (!closed_) retry_ = loop_.after(backoff_.next(), [this] { connect(); });
 }

@@ -10,7 +10,9 @@
 
 #include "policies/policy.h"
 #include "policies/policy_metrics.h"
+#include "proxy/event_loop.h"
 #include "proxy/link.h"
+#include "proxy/metrics.h"
 #include "proxy/ring.h"
 #include "resp/reply.h"
 
@@ -20,7 +22,12 @@ namespace sluice::proxy {
 
 // Loop thread only. Uses the proxy's own credentials, never a client's. Reconnects by itself. Scripts are loaded with
 // every connection, and again when Redis has forgotten them.
-class PolicyRedis final : private Link::Owner {
+//
+// The commands of a batch script that are asked for in one turn of the loop leave together when it ends, as one call
+// of the script, or as soon as there are enough of them; all other commands are on their way at once. A script that
+// Redis has forgotten runs later still. So replies have an order, but what commands do has none, of one call or of
+// several: who needs one thing done before another asks for the other when the first is answered.
+class PolicyRedis final : private Link::Owner, private Flushable {
  public:
   // One reply per command; or none when the connection was lost, `sent` telling whether commands may have run.
   struct Outcome {
@@ -30,8 +37,9 @@ class PolicyRedis final : private Link::Owner {
   };
   using Done = std::function<void(Outcome)>;
 
-  // Commands sent are added to `sent`.
-  PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, policies::Count& sent);
+  // Commands sent are added to `sent`, calls of a script among them also to `scripts`.
+  PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, policies::Count& sent,
+              std::vector<ScriptCounts>& scripts);
   ~PolicyRedis();
 
   void connect();
@@ -45,36 +53,59 @@ class PolicyRedis final : private Link::Owner {
   // At least one command. `done` is called once, never before call() returns.
   void call(std::vector<policies::RedisCommand> commands, Done done);
 
+  // What was sent and has not been answered.
   std::size_t in_flight() const { return pending_.size(); }
 
  private:
   struct Call {
     std::vector<policies::RedisCommand> commands;
     std::vector<resp::Reply> replies;
-    std::vector<std::size_t> waiting_for;  // positions of the replies still to come, last first
-    Done done;
+    std::size_t unanswered = 0;
+    bool sent = false;  // one of its commands, at least
+    Done done;          // empty once it was called
+  };
+  // One command of a call.
+  struct Place {
+    std::shared_ptr<Call> call;
+    std::size_t at = 0;
+    const policies::RedisCommand& command() const { return call->commands[at]; }
+  };
+  // Commands that are, or will be, one command on the wire: several only when they have the same batch script.
+  struct Batch {
+    std::vector<Place> places;
+    std::size_t bytes = 0;  // of their arguments
+    const policies::Script* script() const { return places.front().command().script; }
   };
 
   void link_up() override;
   void link_read(std::string_view bytes) override;
   void link_down(const std::string& reason) override;
 
+  void flush_turn() override;
+
   void greet();
   void greeted(const Outcome& outcome);
-  void send(std::unique_ptr<Call> call);
+  void issue(const std::shared_ptr<Call>& call);
+  void gather(Place place);
+  Batch& batch_for(const policies::RedisCommand& command);
+  void send(Batch batch);
+  void write(Batch batch, policies::ScriptBy by);
   void take(resp::Reply reply);
-  void retry_forgotten(std::unique_ptr<Call> call);
-  void lose(std::unique_ptr<Call> call, bool sent);
+  void answer(const Place& place, resp::Reply reply);
+  void lose(const Batch& batch);
+  void lose(const std::shared_ptr<Call>& call);
 
   EventLoop& loop_;
   policies::Count& sent_;
+  std::vector<ScriptCounts>& scripts_;
   conf::UpstreamOptions options_;
   Link link_;
   Backoff backoff_;
   EventLoop::TimerId retry_;
   std::unique_ptr<redisReader, void (*)(redisReader*)> reader_;
-  Ring<std::unique_ptr<Call>> pending_;
-  std::vector<std::unique_ptr<Call>> early_;  // made while connecting, sent once greeted
+  std::vector<Batch> gathered_;               // of one script each, to be sent when this turn ends
+  Ring<Batch> pending_;                       // sent, oldest first
+  std::vector<std::shared_ptr<Call>> early_;  // made while connecting, sent once greeted
   std::string wire_;
   bool ready_ = false;
   bool closed_ = false;

@@ -62,9 +62,7 @@ void RedisServer::connect() {
   throw std::runtime_error("redis-server did not start");
 }
 
-resp::Reply RedisServer::call(const std::vector<std::string>& args) {
-  std::string wire;
-  resp::append_command(wire, args);
+resp::Reply RedisServer::exchange(std::string_view wire) {
   for (std::size_t sent = 0; sent < wire.size();) {
     const ssize_t n = write(fd_, wire.data() + sent, wire.size() - sent);
     if (n <= 0) throw std::runtime_error("redis-server is gone");
@@ -73,15 +71,28 @@ resp::Reply RedisServer::call(const std::vector<std::string>& args) {
   return read_reply();
 }
 
+resp::Reply RedisServer::call(const std::vector<std::string>& args) {
+  std::string wire;
+  resp::append_command(wire, args);
+  return exchange(wire);
+}
+
 resp::Reply RedisServer::run(const RedisCommand& command) {
   if (command.script == nullptr) return call(command.args);
-  std::vector<std::string> args{"EVALSHA", command.script->sha1};
-  args.insert(args.end(), command.args.begin(), command.args.end());
-  resp::Reply reply = call(args);
-  if (!reply.is_error() || !reply.text.starts_with("NOSCRIPT")) return reply;
-  const resp::Reply loaded = call({"SCRIPT", "LOAD", command.script->text});
-  if (loaded.text != command.script->sha1) throw std::runtime_error("SCRIPT LOAD: " + loaded.text);
-  return call(args);
+  return run_together({command}).front();
+}
+
+std::vector<resp::Reply> RedisServer::run_together(const std::vector<RedisCommand>& commands) {
+  std::vector<const RedisCommand*> together;
+  for (const RedisCommand& command : commands) together.push_back(&command);
+  const auto ask = [&](ScriptBy by) {
+    std::string wire;
+    append_script_call(wire, together, by);
+    return exchange(wire);
+  };
+  resp::Reply reply = ask(ScriptBy::digest);
+  if (reply.is_error() && reply.text.starts_with("NOSCRIPT")) reply = ask(ScriptBy::text);
+  return split_reply(*commands.front().script, std::move(reply), commands.size());
 }
 
 std::string RedisServer::text(const std::vector<std::string>& args) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <sys/types.h>
 #include <vector>
 
@@ -21,6 +22,8 @@ class RedisServer {
   // As the proxy does: scripts by their digest, loaded when Redis does not know them.
   resp::Reply run(const RedisCommand& command);
   resp::Reply run(const Script& script, const std::vector<std::string>& args) { return run({&script, args}); }
+  // Commands of one batch script in one call.
+  std::vector<resp::Reply> run_together(const std::vector<RedisCommand>& commands);
 
   // The text of a reply to a command; nil is "(nil)", an error begins with '-'.
   std::string text(const std::vector<std::string>& args);
@@ -28,6 +31,7 @@ class RedisServer {
  private:
   RedisServer();
   void connect();
+  resp::Reply exchange(std::string_view wire);
   resp::Reply read_reply();
   std::string read_line();
   std::string read_bytes(std::size_t size);

@@ -59,7 +59,8 @@ class AclTest : public ::testing::Test {
   std::map<std::string, std::string> users_;
   int looked_up_ = 0;
   policies::Count sent_;
-  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), sent_};
+  std::vector<ScriptCounts> scripts_ = std::vector<ScriptCounts>(policies::all_scripts().size());
+  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), sent_, scripts_};
   Acl acl_{loop_, redis_};
 };
 

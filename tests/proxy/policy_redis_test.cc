@@ -9,6 +9,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "policies/counter_scripts.h"
+#include "policies/fuse_scripts.h"
 #include "tests/proxy/peer.h"
 
 namespace sluice::proxy {
@@ -29,7 +31,7 @@ std::string welcome(const Words& command) {
 class PolicyRedisTest : public ::testing::Test {
  protected:
   void start(conf::UpstreamOptions options) {
-    redis_.emplace(loop_, options, sent_);
+    redis_.emplace(loop_, options, sent_, scripts_);
     redis_->connect();
   }
   void start() { start(upstream_at(peer_.endpoint())); }
@@ -60,6 +62,7 @@ class PolicyRedisTest : public ::testing::Test {
   Peer peer_;
   std::vector<Outcome> outcomes_;
   policies::Count sent_;
+  std::vector<ScriptCounts> scripts_ = std::vector<ScriptCounts>(policies::all_scripts().size());
   std::optional<PolicyRedis> redis_;
 };
 
@@ -124,7 +127,7 @@ TEST_F(PolicyRedisTest, PipelinesCallsAndAnswersThemInOrder) {
 
 TEST_F(PolicyRedisTest, CallsAScriptByItsDigest) {
   start_welcome();
-  const policies::Script* script = policies::all_scripts()[0];
+  const policies::Script* script = &policies::counters::add();
   call({{script, {"1", "key", "arg"}}});
   outcome();
   EXPECT_THAT(asked(), ElementsAre(ElementsAre("EVALSHA", script->sha1, "1", "key", "arg")));
@@ -132,7 +135,7 @@ TEST_F(PolicyRedisTest, CallsAScriptByItsDigest) {
 
 TEST_F(PolicyRedisTest, SendsTheTextOfAScriptThatRedisHasForgotten) {
   start_welcome();
-  const policies::Script* script = policies::all_scripts()[0];
+  const policies::Script* script = &policies::counters::add();
   peer_.answer_with([](const Words& command) -> std::string {
     if (command[0] == "EVALSHA") return "-NOSCRIPT No matching script\r\n";
     return command[0] == "EVAL" ? ":42\r\n" : "+other\r\n";
@@ -148,7 +151,7 @@ TEST_F(PolicyRedisTest, SendsTheTextOfAScriptThatRedisHasForgotten) {
 
 TEST_F(PolicyRedisTest, RetriesSeveralForgottenScriptsInTheirOrder) {
   start_welcome();
-  const policies::Script* script = policies::all_scripts()[0];
+  const policies::Script* script = &policies::counters::add();
   peer_.answer_with([](const Words& command) -> std::string {
     return command[0] == "EVALSHA" ? "-NOSCRIPT x\r\n" : "+" + command[3] + "\r\n";
   });
@@ -170,7 +173,7 @@ TEST_F(PolicyRedisTest, KeepsEarlyCallsUntilItIsUp) {
 }
 
 TEST_F(PolicyRedisTest, ACallWhileClosedIsLostAndWasNotSent) {
-  redis_.emplace(loop_, upstream_at(peer_.endpoint()), sent_);
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), sent_, scripts_);
   call({{nullptr, {"X"}}});
   EXPECT_TRUE(outcomes_.empty());  // never before call() returns
   const Outcome got = outcome();
@@ -218,7 +221,7 @@ TEST_F(PolicyRedisTest, StaysDownAndSaysWhyWhenItsCredentialsAreRefused) {
 TEST_F(PolicyRedisTest, ComesBackByItselfAndTellsOfEveryChange) {
   std::vector<bool> changes;
   peer_.answer_with(welcome);
-  redis_.emplace(loop_, upstream_at(peer_.endpoint()), sent_);
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), sent_, scripts_);
   redis_->on_change([&] { changes.push_back(redis_->up()); });
   redis_->connect();
   ASSERT_TRUE(until([&] { return redis_->up(); }));
