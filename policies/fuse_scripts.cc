@@ -180,7 +180,8 @@ return dropped
 )lua";
 
 // Runs it for every pair of keys, in their order: in ARGV each pair has the number of its arguments, then these. The
-// error of one is its reply and does not keep the others from being run.
+// error of one is its reply and does not keep the others from being run. What Redis says begins with a code; what Lua
+// says of a mistake in the script does not.
 constexpr std::string_view kEach = R"lua(
 end
 local time = redis.call('TIME')
@@ -191,7 +192,10 @@ for i = 1, #KEYS, 2 do
   for j = 1, count do args[j] = ARGV[at + j] end
   at = at + count + 1
   local done, reply = pcall(run, KEYS[i], KEYS[i + 1], args, now)
-  if not done then reply = {err = type(reply) == 'table' and reply.err or 'ERR ' .. tostring(reply)} end
+  if not done then
+    local text = type(reply) == 'table' and reply.err or tostring(reply)
+    reply = {err = string.match(text, '^%u+ ') and text or 'ERR ' .. text}
+  end
   replies[#replies + 1] = reply or false
 end
 return replies

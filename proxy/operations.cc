@@ -1,6 +1,7 @@
 // Operations: performing steps, delivering events, waking the parked.
 #include "proxy/operations.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -13,7 +14,13 @@ using policies::Step;
 using policies::Turn;
 
 Operations::Operations(EventLoop& loop, PolicyRedis& redis, std::shared_ptr<Mailbox> mailbox)
-    : loop_(loop), redis_(redis), mailbox_(std::move(mailbox)), random_(std::random_device{}()) {}
+    : Flushable(Order::first),
+      loop_(loop),
+      redis_(redis),
+      mailbox_(std::move(mailbox)),
+      random_(std::random_device{}()) {}
+
+Operations::~Operations() { loop_.forget(*this); }
 
 void Operations::start(std::unique_ptr<policies::Operation> operation, sql::Pool* pool, Done done) {
   if (free_.empty()) {
@@ -63,18 +70,31 @@ void Operations::perform(OperationId id, Step step) {
       resume(id, policies::RedisReplies{std::move(outcome.replies)});
     });
   } else if (auto* sql = std::get_if<policies::CallSql>(&step)) {
-    // The real time, not the turn's: the deadline is compared on another thread.
-    const auto deadline = std::chrono::steady_clock::now() + sql->timeout;
-    find(id)->pool->submit({std::move(sql->op), deadline, [this, id, box = mailbox_](sql::Result result) {
-                              box->post([this, id, result = std::move(result)]() mutable {
-                                resume(id, policies::SqlDone{std::move(result)});
-                              });
-                            }});
+    gather(id, std::move(*sql));
   } else if (const auto* sleep = std::get_if<policies::Sleep>(&step)) {
     loop_.after(sleep->duration, [this, id] { resume(id, policies::Elapsed{}); });
   } else {
     find(id)->parked = true;
   }
+}
+
+void Operations::gather(OperationId id, policies::CallSql call) {
+  // The real time, not the turn's: the deadline is compared on another thread.
+  const auto deadline = std::chrono::steady_clock::now() + call.timeout;
+  sql::Pool* const pool = find(id)->pool;
+  auto jobs = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& some) { return some.first == pool; });
+  if (jobs == jobs_.end()) jobs = jobs_.emplace(jobs_.end(), pool, std::vector<sql::Job>());
+  jobs->second.push_back({std::move(call.op), deadline, [this, id, box = mailbox_](sql::Result result) {
+                            box->post([this, id, result = std::move(result)]() mutable {
+                              resume(id, policies::SqlDone{std::move(result)});
+                            });
+                          }});
+  loop_.flush_later(*this);
+}
+
+// Given one by one, the first would have a transaction to itself.
+void Operations::flush_turn() {
+  for (auto& [pool, jobs] : std::exchange(jobs_, {})) pool->submit(std::move(jobs));
 }
 
 // The entry is free before `done` is told: it may start another operation.

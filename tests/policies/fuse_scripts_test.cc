@@ -276,6 +276,105 @@ TEST_F(FuseScripts, SideKeysGoWhenIdleAndHaveATtlUntilThen) {
   EXPECT_LE(redis.call({"PTTL", side}).integer, 1050);
 }
 
+std::vector<std::string> pair_of(const std::string& key, std::vector<std::string> told) {
+  std::vector<std::string> args{"2", key, side_key(key)};
+  args.insert(args.end(), told.begin(), told.end());
+  return args;
+}
+
+TEST_F(FuseScripts, ManyKeysAreWrittenInOneCallEach) {
+  std::vector<RedisCommand> arms, applies;
+  for (int i = 0; i < 64; ++i) {
+    const std::string key = "fruit:" + std::to_string(i), token = "t" + std::to_string(i);
+    arms.push_back({&fuse::arm(), pair_of(key, {token, "5000", "1000", ""})});
+    applies.push_back({&fuse::apply(), pair_of(key, {token, "SET", "PX", kHour, "1", "v" + std::to_string(i)})});
+  }
+  for (const auto& reply : redis.run_together(arms)) EXPECT_EQ(reply.integer, 1) << reply.text;
+  for (const auto& reply : redis.run_together(applies)) EXPECT_EQ(reply.integer, 1) << reply.text;
+  for (int i = 0; i < 64; ++i) {
+    EXPECT_EQ(redis.text({"GET", "fruit:" + std::to_string(i)}), "v" + std::to_string(i));
+  }
+  EXPECT_EQ(redis.call({"DBSIZE"}).integer, 64) << "no side key is left";
+}
+
+TEST_F(FuseScripts, ArgumentsOfDifferentNumberFindTheirKeys) {
+  redis.call({"HSET", "h:1", "a", "0"});
+  const auto arms = redis.run_together({{&fuse::arm(), pair_of("h:1", {"x", "5000", "1000", "hash"})},
+                                        {&fuse::arm(), pair_of("s:1", {"y", "5000", "1000", ""})},
+                                        {&fuse::arm(), pair_of("d:1", {"z", "5000", "1000", ""})}});
+  ASSERT_EQ(arms.size(), 3U);
+  redis.call({"SET", "d:1", "old"});
+  redis.run_together({{&fuse::apply(), pair_of("h:1", {"x", "HSET", "", kHour, "0", "a", "1", "b", "2"})},
+                      {&fuse::apply(), pair_of("d:1", {"z", "DEL"})},
+                      {&fuse::apply(), pair_of("s:1", {"y", "SET", "", "", "1", "text"})}});
+  EXPECT_EQ(redis.text({"HGET", "h:1", "b"}), "2");
+  EXPECT_EQ(redis.text({"GET", "s:1"}), "text");
+  EXPECT_EQ(redis.text({"EXISTS", "d:1"}), "0");
+}
+
+TEST_F(FuseScripts, OneKeyTwiceInACallIsSeenInItsOrder) {
+  const auto arms = redis.run_together({{&fuse::arm(), pair_of(kKey, {"a", "5000", "1000", ""})},
+                                        {&fuse::arm(), pair_of(kKey, {"b", "5000", "1000", ""})}});
+  EXPECT_EQ(arms[0].integer, 1);
+  EXPECT_EQ(arms[1].integer, 0);
+}
+
+TEST_F(FuseScripts, TheErrorOfOneKeyIsItsReplyAndTheOthersAreDone) {
+  redis.call({"RPUSH", "b:1", "x"});
+  redis.call({"SET", side_key("c:1"), "not a hash"});
+  std::vector<RedisCommand> arms;
+  for (const char* key : {"a:1", "b:1", "c:1", "d:1"}) {
+    arms.push_back({&fuse::arm(), pair_of(key, {"t", "5000", "1000", "hash"})});
+  }
+  const auto replies = redis.run_together(arms);
+  ASSERT_EQ(replies.size(), 4U);
+  const std::string wrong_type = redis.call({"GET", "b:1"}).text;
+  EXPECT_EQ(replies[0].integer, 1);
+  EXPECT_EQ(replies[1].text, wrong_type) << "said by the script";
+  EXPECT_TRUE(replies[1].is_error());
+  EXPECT_EQ(replies[2].text, wrong_type) << "raised by Redis";
+  EXPECT_TRUE(replies[2].is_error());
+  EXPECT_EQ(replies[3].integer, 1);
+}
+
+TEST_F(FuseScripts, ARedisWithoutMemorySaysSoForEachKey) {
+  redis.call({"SET", "hit:1", "value"});
+  redis.call({"CONFIG", "SET", "maxmemory", "1"});
+  const auto replies = redis.run_together({{&fuse::lease(), pair_of("a:1", {"t", "3000", "S"})},
+                                           {&fuse::lease(), pair_of("hit:1", {"t", "3000", "S"})},
+                                           {&fuse::lease(), pair_of("b:1", {"t", "3000", "S"})}});
+  const std::string refusal = redis.call({"SET", "x", "y"}).text;
+  redis.call({"CONFIG", "SET", "maxmemory", "0"});
+  ASSERT_EQ(replies.size(), 3U);
+  EXPECT_EQ(replies[0].text, refusal);
+  EXPECT_EQ(verdict(replies[1]), "HIT");
+  EXPECT_EQ(replies[2].text, refusal);
+}
+
+TEST_F(FuseScripts, AMistakeInTheScriptIsAnErrorOfItsKeyAlone) {
+  const auto replies = redis.run_together({{&fuse::lease(), pair_of("a:1", {"t", "not a number", "S"})},
+                                           {&fuse::lease(), pair_of("b:1", {"t", "3000", "S"})}});
+  ASSERT_EQ(replies.size(), 2U);
+  EXPECT_TRUE(replies[0].is_error());
+  EXPECT_TRUE(replies[0].text.starts_with("ERR ")) << replies[0].text;
+  EXPECT_EQ(verdict(replies[1]), "LEASE");
+}
+
+TEST_F(FuseScripts, ManyFieldsOfManyKeysAreStoredInOneCall) {
+  std::vector<RedisCommand> arms, applies;
+  for (const char* key : {"h:1", "h:2"}) {
+    arms.push_back({&fuse::arm(), pair_of(key, {"t", "5000", "1000", "hash"})});
+    applies.push_back({&fuse::apply(), pair_of(key, {"t", "HSET", "", kHour, "1"})});
+    for (int i = 0; i < 10000; ++i) applies.back().args.insert(applies.back().args.end(), {std::to_string(i), key});
+  }
+  redis.run_together(arms);
+  for (const auto& reply : redis.run_together(applies)) EXPECT_EQ(reply.integer, 1) << reply.text;
+  for (const char* key : {"h:1", "h:2"}) {
+    EXPECT_EQ(redis.call({"HLEN", key}).integer, 10000);
+    EXPECT_EQ(redis.text({"HGET", key, "9999"}), key);
+  }
+}
+
 // What Redis Cluster hashes, after the example in its specification.
 std::string hashed(const std::string& key) {
   const auto open = key.find('{');

@@ -121,6 +121,18 @@ TEST(Metrics, TheOldestDirtyCounterIsThatOfAnyLoop) {
   EXPECT_THAT(text, HasSubstr("sluice_policy_dirty_counters{policy=\"views\"} 3\n"));
 }
 
+TEST(Metrics, ScriptsAreCountedByNameAndThoseNeverCalledAreLeftOut) {
+  LoopMetrics first, second;
+  first.scripts[0].calls.add(2);
+  first.scripts[0].runs.add(50);
+  second.scripts[0].calls.add(1);
+  second.scripts[0].runs.add(14);
+  const std::string text = render({{&first, &second}, {}, {}});
+  EXPECT_THAT(text, HasSubstr("sluice_script_calls_total{script=\"arm\"} 3\n"));
+  EXPECT_THAT(text, HasSubstr("sluice_script_runs_total{script=\"arm\"} 64\n"));
+  EXPECT_THAT(text, Not(HasSubstr("script=\"apply\"")));
+}
+
 TEST(Metrics, SqlIsCountedByBackendOperationAndOutcome) {
   sql::Pool pool("shop", std::make_unique<FakeBackend>());
   run(pool, sql::ReadRow{});

@@ -123,6 +123,49 @@ TEST_F(OperationsTest, CallSqlIsAnsweredOnTheLoopByTheResult) {
   EXPECT_THAT(finished_, ElementsAre("done"));
 }
 
+TEST_F(OperationsTest, TheWritesOfOneTurnReachTheDatabaseTogether) {
+  sql::Pool pool("db", std::make_unique<NoTables>());
+  const Script write = [](const Event* event, Turn&) -> Step {
+    if (event == nullptr) return Sleep{std::chrono::milliseconds(0)};
+    if (std::holds_alternative<policies::Elapsed>(*event)) return CallSql{sql::MergeRow{}, std::chrono::seconds(5)};
+    return Finish{"done"};
+  };
+  for (int i = 0; i < 10; ++i) start(write, &pool);
+  ASSERT_TRUE(until([&] { return finished_.size() == 10; }));
+  EXPECT_EQ(pool.transactions(), 1U);
+}
+
+TEST_F(OperationsTest, EveryDatabaseGetsItsOwnJobsOfATurn) {
+  sql::Pool shop("shop", std::make_unique<NoTables>()), yard("yard", std::make_unique<NoTables>());
+  const Script write = [](const Event* event, Turn&) -> Step {
+    if (event == nullptr) return CallSql{sql::MergeRow{}, std::chrono::seconds(5)};
+    return Finish{"done"};
+  };
+  for (int i = 0; i < 6; ++i) start(write, i % 2 == 0 ? &shop : &yard);
+  ASSERT_TRUE(until([&] { return finished_.size() == 6; }));
+  EXPECT_EQ(shop.transactions(), 1U);
+  EXPECT_EQ(yard.transactions(), 1U);
+}
+
+TEST_F(OperationsTest, AJobAloneWaitsOnlyForTheEndOfItsTurn) {
+  sql::Pool pool("db", std::make_unique<NoTables>());
+  start(
+      [](const Event* event, Turn&) -> Step {
+        if (event == nullptr) return CallSql{sql::ReadRow{}, std::chrono::seconds(5)};
+        return Finish{"done"};
+      },
+      &pool);
+  EXPECT_EQ(pool.queued(), 0U);
+  uv_run(loop_.uv(), UV_RUN_NOWAIT);
+  const auto reads = [&] {
+    std::uint64_t count = pool.queued();
+    for (const auto& stats : pool.stats()) count += stats.count;
+    return count;
+  };
+  EXPECT_GT(reads(), 0U);
+  ASSERT_TRUE(until([&] { return !finished_.empty(); }));
+}
+
 TEST_F(OperationsTest, SleepEndsByItself) {
   start([](const Event* event, Turn&) -> Step {
     if (event == nullptr) return Sleep{std::chrono::milliseconds(1)};

@@ -28,6 +28,28 @@ std::string welcome(const Words& command) {
   return "+OK\r\n";
 }
 
+RedisCommand arm(const std::string& key, std::vector<std::string> told = {"token"}) {
+  RedisCommand command{&policies::fuse::arm(), {"2", key, "side-" + key}};
+  command.args.insert(command.args.end(), told.begin(), told.end());
+  return command;
+}
+
+// The data keys of a call of a batch script.
+Words keys_of(const Words& command) {
+  Words keys;
+  for (int i = 0; i < std::stoi(command.at(2)); i += 2) keys.push_back(command.at(3 + static_cast<std::size_t>(i)));
+  return keys;
+}
+
+// Answers a batch script with the name of every key, and all else with its own name.
+std::string echo(const Words& command) {
+  if (!command[0].starts_with("EVAL")) return "+" + command[0] + "\r\n";
+  const Words keys = keys_of(command);
+  std::string reply = "*" + std::to_string(keys.size()) + "\r\n";
+  for (const std::string& key : keys) reply += "+" + key + "\r\n";
+  return reply;
+}
+
 class PolicyRedisTest : public ::testing::Test {
  protected:
   void start(conf::UpstreamOptions options) {
@@ -160,6 +182,182 @@ TEST_F(PolicyRedisTest, RetriesSeveralForgottenScriptsInTheirOrder) {
   ASSERT_EQ(got.replies.size(), 2U);
   EXPECT_EQ(got.replies[0].text, "a");
   EXPECT_EQ(got.replies[1].text, "b");
+}
+
+TEST_F(PolicyRedisTest, CallsOfOneTurnShareOneCallOfTheScript) {
+  start_welcome();
+  peer_.answer_with(echo);
+  call({arm("a", {"t1", "x"})});
+  call({arm("b", {})});
+  call({arm("c", {"t3", "y", "z"})});
+  EXPECT_EQ(redis_->in_flight(), 0U);
+  EXPECT_EQ(outcome(2).replies[0].text, "c");
+  EXPECT_EQ(outcomes_[0].replies[0].text, "a");
+  EXPECT_EQ(outcomes_[1].replies[0].text, "b");
+  EXPECT_THAT(asked(), ElementsAre(ElementsAre("EVALSHA", policies::fuse::arm().sha1, "6", "a", "side-a", "b", "side-b",
+                                               "c", "side-c", "2", "t1", "x", "0", "3", "t3", "y", "z")));
+}
+
+TEST_F(PolicyRedisTest, CallsOfDifferentTurnsDoNotWaitForEachOther) {
+  start_welcome();
+  peer_.answer_with(echo);
+  call({arm("a")});
+  uv_run(loop_.uv(), UV_RUN_NOWAIT);
+  EXPECT_EQ(redis_->in_flight(), 1U);
+  call({arm("b")});
+  EXPECT_EQ(outcome(1).replies[0].text, "b");
+  EXPECT_EQ(asked().size(), 2U);
+}
+
+TEST_F(PolicyRedisTest, EveryScriptIsCalledByItself) {
+  start_welcome();
+  peer_.answer_with(echo);
+  call({arm("a")});
+  call({{&policies::fuse::inval(), {"2", "b", "side-b"}}});
+  call({arm("c")});
+  outcome(2);
+  ASSERT_EQ(asked().size(), 2U);
+  EXPECT_THAT(keys_of(asked()[0]), ElementsAre("a", "c"));
+  EXPECT_THAT(keys_of(asked()[1]), ElementsAre("b"));
+}
+
+TEST_F(PolicyRedisTest, ACallOfManyKindsIsAnsweredInItsOwnOrder) {
+  start_welcome();
+  peer_.answer_with(echo);
+  call({arm("other")});
+  call({arm("a"), {nullptr, {"PLAIN"}}, {&policies::fuse::inval(), {"2", "b", "side-b"}}, arm("c")});
+  const Outcome got = outcome(1);
+  ASSERT_EQ(got.replies.size(), 4U);
+  EXPECT_EQ(got.replies[0].text, "a");
+  EXPECT_EQ(got.replies[1].text, "PLAIN");
+  EXPECT_EQ(got.replies[2].text, "b");
+  EXPECT_EQ(got.replies[3].text, "c");
+  EXPECT_EQ(asked().size(), 3U);
+}
+
+TEST_F(PolicyRedisTest, TheErrorOfOneKeyIsOnlyItsOwn) {
+  start_welcome();
+  peer_.answer_with([](const Words&) { return std::string("*3\r\n:1\r\n-WRONGTYPE two\r\n*1\r\n$3\r\nHIT\r\n"); });
+  for (const char* key : {"a", "b", "c"}) call({arm(key)});
+  EXPECT_EQ(outcome(2).replies[0].items.at(0).text, "HIT");
+  EXPECT_EQ(outcomes_[0].replies[0].integer, 1);
+  EXPECT_TRUE(outcomes_[1].replies[0].is_error());
+  EXPECT_EQ(outcomes_[1].replies[0].text, "WRONGTYPE two");
+}
+
+TEST_F(PolicyRedisTest, AnErrorOfTheWholeCallIsThatOfEveryKey) {
+  start_welcome();
+  peer_.answer_with([](const Words&) { return std::string("-BUSY later\r\n"); });
+  call({arm("a"), arm("b")});
+  const Outcome got = outcome();
+  ASSERT_EQ(got.replies.size(), 2U);
+  for (const auto& reply : got.replies) EXPECT_EQ(reply.text, "BUSY later");
+}
+
+TEST_F(PolicyRedisTest, FewerRepliesThanKeysAreAnErrorOfEveryKey) {
+  start_welcome();
+  peer_.answer_with([](const Words&) { return std::string("*1\r\n:1\r\n"); });
+  call({arm("a"), arm("b")});
+  const Outcome got = outcome();
+  ASSERT_EQ(got.replies.size(), 2U);
+  for (const auto& reply : got.replies) EXPECT_TRUE(reply.is_error());
+}
+
+TEST_F(PolicyRedisTest, AFullBatchDoesNotWaitForTheEndOfTheTurn) {
+  start_welcome();
+  peer_.answer_with(echo);
+  for (int i = 0; i < 130; ++i) call({arm(std::to_string(i))});
+  EXPECT_EQ(redis_->in_flight(), 2U);
+  EXPECT_EQ(outcome(129).replies[0].text, "129");
+  ASSERT_EQ(asked().size(), 3U);
+  EXPECT_EQ(keys_of(asked()[0]).size(), 64U);
+  EXPECT_EQ(keys_of(asked()[1]).size(), 64U);
+  EXPECT_THAT(keys_of(asked()[2]), ElementsAre("128", "129"));
+}
+
+TEST_F(PolicyRedisTest, ABatchHasABoundInBytesAndWhatIsLargerTravelsAlone) {
+  start_welcome();
+  peer_.answer_with(echo);
+  const std::string some(100 << 10, 'x'), more(300 << 10, 'x');
+  for (const char* key : {"a", "b", "c"}) call({arm(key, {some})});
+  call({arm("large", {more})});
+  call({arm("small")});
+  EXPECT_EQ(outcome(4).replies[0].text, "small");
+  std::vector<Words> batches;
+  for (const Words& command : asked()) batches.push_back(keys_of(command));
+  EXPECT_THAT(batches, ElementsAre(Words{"a", "b"}, Words{"c"}, Words{"large"}, Words{"small"}));
+}
+
+TEST_F(PolicyRedisTest, SendsTheTextOfAForgottenBatchForAllItsKeys) {
+  start_welcome();
+  peer_.answer_with([](const Words& command) {
+    return command[0] == "EVALSHA" ? std::string("-NOSCRIPT No matching script\r\n") : echo(command);
+  });
+  call({arm("a")});
+  call({arm("b")});
+  EXPECT_EQ(outcome(1).replies[0].text, "b");
+  EXPECT_EQ(outcomes_[0].replies[0].text, "a");
+  ASSERT_EQ(asked().size(), 2U);
+  EXPECT_EQ(asked()[1][0], "EVAL");
+  EXPECT_EQ(asked()[1][1], policies::fuse::arm().text);
+  EXPECT_THAT(keys_of(asked()[1]), ElementsAre("a", "b"));
+}
+
+TEST_F(PolicyRedisTest, WhatWasGatheredInTheTurnOfALossWasNotSent) {
+  start_welcome();
+  peer_.answer_with([](const Words&) { return std::string(); });
+  std::vector<std::string> lost;
+  redis_->call({{nullptr, {"A"}}}, [&](const Outcome&) {
+    redis_->call({arm("a")}, [&](const Outcome& got) {
+      EXPECT_TRUE(got.lost);
+      lost.emplace_back(got.sent ? "?" : "not sent");
+    });
+    redis_->call({arm("b"), {nullptr, {"B"}}, arm("c")}, [&](const Outcome& got) {
+      EXPECT_TRUE(got.lost);
+      lost.emplace_back(got.sent ? "partly sent" : "?");
+    });
+  });
+  ASSERT_TRUE(until([&] { return asked().size() == 1; }));
+  peer_.send("+OK\r\n");
+  peer_.hang_up();
+  ASSERT_TRUE(until([&] { return lost.size() == 2; }));
+  run_some(loop_, peer_);
+  EXPECT_THAT(lost, testing::UnorderedElementsAre("not sent", "partly sent")) << "each is told once";
+}
+
+TEST_F(PolicyRedisTest, ABatchInFlightMayHaveRunWhenTheConnectionIsLost) {
+  start_welcome();
+  peer_.answer_with([](const Words&) { return std::string(); });
+  call({arm("a")});
+  call({arm("b"), arm("c")});
+  ASSERT_TRUE(until([&] { return asked().size() == 1; }));
+  peer_.hang_up();
+  ASSERT_TRUE(until([&] { return outcomes_.size() == 2; }));
+  run_some(loop_, peer_);
+  ASSERT_EQ(outcomes_.size(), 2U) << "each is told once";
+  for (const Outcome& got : outcomes_) EXPECT_TRUE(got.lost && got.sent);
+}
+
+TEST_F(PolicyRedisTest, EarlyCallsAreGatheredToo) {
+  start();
+  for (const char* key : {"a", "b"}) call({arm(key)});
+  peer_.answer_with([](const Words& command) { return command[0] == "EVALSHA" ? echo(command) : welcome(command); });
+  EXPECT_EQ(outcome(1).replies[0].text, "b");
+  EXPECT_EQ(asked().size(), 1U);
+}
+
+TEST_F(PolicyRedisTest, CountsCallsAndRunsOfEveryScript) {
+  start_welcome();
+  peer_.answer_with(echo);
+  const auto before = sent_.value();
+  for (const char* key : {"a", "b", "c"}) call({arm(key)});
+  call({{nullptr, {"PLAIN"}}});
+  outcome(3);
+  EXPECT_EQ(sent_.value() - before, 2U);
+  EXPECT_EQ(policies::all_scripts()[0], &policies::fuse::arm());
+  EXPECT_EQ(scripts_[0].calls.value(), 1U);
+  EXPECT_EQ(scripts_[0].runs.value(), 3U);
+  EXPECT_EQ(scripts_[1].calls.value(), 0U);
 }
 
 TEST_F(PolicyRedisTest, KeepsEarlyCallsUntilItIsUp) {
