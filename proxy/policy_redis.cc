@@ -83,6 +83,7 @@ void PolicyRedis::connect() {
 
 void PolicyRedis::close() {
   closed_ = true;
+  ready_ = false;
   loop_.cancel(retry_);
   loop_.forget(*this);
   link_.close();

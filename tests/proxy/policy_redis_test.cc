@@ -460,6 +460,17 @@ TEST_F(PolicyRedisTest, GivesUpAConnectionThatDoesNotSpeakRedis) {
   EXPECT_TRUE(outcomes_[0].sent);
 }
 
+TEST_F(PolicyRedisTest, ACallAfterCloseIsLostAndWasNotSent) {
+  start_welcome();
+  call({arm("gathered when it is closed")});
+  redis_->close();
+  call({{nullptr, {"X"}}});
+  call({arm("a")});
+  EXPECT_TRUE(outcome(1).lost);
+  EXPECT_FALSE(outcomes_[0].sent);
+  EXPECT_FALSE(outcomes_[1].sent);
+}
+
 TEST_F(PolicyRedisTest, DoesNotComeBackOnceClosed) {
   start_welcome();
   redis_->close();
