@@ -19,9 +19,23 @@ TEST(Registry, SqliteHasOneWriterAndTheOtherConnectionsRead) {
   EXPECT_EQ(make_backend(options)->readers(), 1);
 }
 
-TEST(Registry, AKindThatThisBuildDoesNotHaveIsNull) {
+TEST(Registry, PostgresqlSharesItsConnectionsBetweenWritersAndReadersAndHasMoreForWaiting) {
   conf::BackendOptions options;
   options.kind = conf::BackendOptions::Kind::postgresql;
+  options.connections = 5;
+  const auto backend = make_backend(options);
+  ASSERT_NE(backend, nullptr);
+  EXPECT_EQ(backend->writers(), 2);
+  EXPECT_EQ(backend->readers(), 3);
+  EXPECT_EQ(backend->lone_writers(), 2);
+  options.connections = 1;
+  EXPECT_EQ(make_backend(options)->writers(), 1);
+  EXPECT_EQ(make_backend(options)->readers(), 1);
+}
+
+TEST(Registry, AKindThatThisBuildDoesNotHaveIsNull) {
+  conf::BackendOptions options;
+  options.kind = conf::BackendOptions::Kind::mysql;
   EXPECT_EQ(make_backend(options), nullptr);
 }
 

@@ -33,7 +33,7 @@ bool is_source(std::string_view file) { return file.ends_with(".cc"); }
 // A backend's own files carry the name of its database, and only they see its driver.
 const std::map<std::string, std::vector<std::string_view>> kDrivers{
     {"backends/sqlite", {"<sqlite3.h>"}},
-    {"backends/postgres", {"<pqxx/", "<libpq"}},
+    {"backends/postgres", {"<libpq", "<poll.h>"}},
     {"backends/mysql", {"<mysql", "<mariadb"}},
 };
 

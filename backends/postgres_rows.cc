@@ -1,0 +1,323 @@
+// Operations on rows: the statements, their steps, and the order in which a group sends them.
+#include "backends/postgres_rows.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <string_view>
+#include <utility>
+
+namespace sluice::sql {
+
+namespace {
+
+// Joins what `each` makes of the items.
+template <class Items, class Each>
+std::string joined(const Items& items, const char* separator, Each each) {
+  std::string out;
+  for (const auto& item : items) {
+    if (!out.empty()) out += separator;
+    out += each(item);
+  }
+  return out;
+}
+
+std::string where_key(PostgresQuery& query, const std::vector<Bound>& key) {
+  return " WHERE " + joined(key, " AND ", [&](const Bound& k) {
+           return "t." + postgres_quoted(k.column) + " = " + query.bind(k.value);
+         });
+}
+
+std::string column_list(const std::vector<std::string>& columns) {
+  const std::string list = joined(columns, ", ", [](const std::string& c) { return "t." + postgres_quoted(c); });
+  return list.empty() ? "1" : list;
+}
+
+std::string from(const std::string& table) { return " FROM " + postgres_quoted_table(table) + " t"; }
+
+// NO KEY: rows that refer to this one may still be inserted meanwhile.
+constexpr const char* kLock = " FOR NO KEY UPDATE OF t";
+
+PostgresQuery select_locked(const std::string& table, const std::vector<Bound>& key,
+                            const std::vector<std::string>& columns) {
+  PostgresQuery query("SELECT " + column_list(columns) + from(table));
+  query.sql += where_key(query, key) + kLock;
+  return query;
+}
+
+PostgresQuery update(const std::string& table, const std::vector<Bound>& key, const std::vector<Bound>& values,
+                     const std::vector<std::string>& reset) {
+  if (values.empty() && reset.empty()) return select_locked(table, key, {});
+  PostgresQuery query("UPDATE " + postgres_quoted_table(table) + " t SET ");
+  std::string assignments =
+      joined(values, ", ", [&](const Bound& v) { return postgres_quoted(v.column) + " = " + query.bind(v.value); });
+  for (const std::string& column : reset) {
+    assignments += (assignments.empty() ? "" : ", ") + postgres_quoted(column) + " = DEFAULT";
+  }
+  query.sql += assignments + where_key(query, key);
+  return query;
+}
+
+// Tells for each column whether it was NULL: the row is locked before it is looked at, so nobody changes it in between.
+PostgresQuery merge(const MergeRow& op) {
+  if (op.values.empty()) return select_locked(op.table, op.key, {});
+  PostgresQuery query;
+  std::size_t number = 0;
+  const std::string before = joined(op.values, ", ", [&](const Bound& v) {
+    return "t." + postgres_quoted(v.column) + " IS NULL AS n" + std::to_string(number++);
+  });
+  const std::string key = where_key(query, op.key);
+  query.sql = "WITH o AS MATERIALIZED (SELECT " + before + from(op.table) + key + kLock + ") UPDATE " +
+              postgres_quoted_table(op.table) + " t SET ";
+  query.sql +=
+      joined(op.values, ", ", [&](const Bound& v) { return postgres_quoted(v.column) + " = " + query.bind(v.value); });
+  query.sql += " FROM o" + key + " RETURNING o.*";
+  return query;
+}
+
+PostgresQuery remove(const std::string& table, const std::vector<Bound>& key) {
+  PostgresQuery query("DELETE" + from(table));
+  query.sql += where_key(query, key);
+  return query;
+}
+
+// Without ON CONFLICT: that would need a unique index, and run the triggers of an INSERT that does not happen.
+PostgresQuery insert(const std::string& table, const std::vector<Bound>& key, const std::vector<Bound>& values) {
+  const auto name = [](const Bound& b) { return postgres_quoted(b.column); };
+  PostgresQuery query;
+  const auto mark = [&](const Bound& b) { return query.bind(b.value); };
+  const std::string separator = values.empty() ? "" : ", ";
+  query.sql = "INSERT INTO " + postgres_quoted_table(table) + " (" + joined(key, ", ", name) + separator +
+              joined(values, ", ", name) + ") VALUES (" + joined(key, ", ", mark) + separator;
+  query.sql += joined(values, ", ", mark) + ")";
+  return query;
+}
+
+PostgresQuery statement(const PostgresConnection& connection, const RunStatement& op, const NamedSql& named,
+                        Error& error) {
+  PostgresQuery query(named.text);
+  for (const std::string& name : named.names) {
+    const Value* const value = find_value(op.parameters, name);
+    if (value == nullptr) {
+      error = connection.error(Failure::schema, "42P02", "there is no value for the parameter :" + name);
+      return query;
+    }
+    query.bind(*value);
+  }
+  return query;
+}
+
+std::string row_name(const std::string& table, const std::vector<Bound>& key) {
+  std::string name = table;
+  for (const Bound& bound : key) name.append(1, '\0').append(postgres_text(bound.value));
+  return name;
+}
+
+bool is_null(const Bound& bound) { return std::holds_alternative<std::monostate>(bound.value); }
+
+}  // namespace
+
+PostgresQuery postgres_query(const ReadRow& op) {
+  PostgresQuery query("SELECT " + column_list(op.columns) + from(op.table));
+  query.sql += where_key(query, op.key) + " LIMIT 1";
+  return query;
+}
+
+PostgresQuery postgres_query(const ListRows& op) {
+  const std::string keys = column_list(op.key_columns);
+  PostgresQuery query("SELECT " + column_list(op.columns) + from(op.table));
+  if (!op.after.empty()) {
+    query.sql +=
+        " WHERE (" + keys + ") > (" + joined(op.after, ", ", [&](const Value& v) { return query.bind(v); }) + ")";
+  }
+  query.sql += " ORDER BY " + keys + " LIMIT ";
+  query.sql += query.bind(std::int64_t{op.limit});
+  return query;
+}
+
+PostgresWrite::PostgresWrite(Target target) : target_(target) {
+  if (const auto* run = std::get_if<const RunStatement*>(&target_)) {
+    named_ = name_parameters((*run)->sql, NamedSql::Dialect::postgresql);
+    return;
+  }
+  std::visit(
+      [&](const auto* op) {
+        if constexpr (requires { op->key; }) {
+          table_ = &op->table;
+          key_ = &op->key;
+        }
+        if constexpr (requires { op->values; }) values_ = &op->values;
+        if constexpr (requires { op->reset; }) reset_ = &op->reset;
+      },
+      target_);
+  row_ = row_name(*table_, *key_);
+}
+
+PostgresQuery PostgresWrite::query(const PostgresConnection& connection, Error& error) {
+  static const std::vector<std::string> kNone;
+  if (key_ != nullptr) {
+    const auto null = std::find_if(key_->begin(), key_->end(), is_null);
+    if (null != key_->end()) {
+      error = connection.error(Failure::refused, "23502",
+                               "the column '" + null->column + "' is part of the key and cannot be NULL");
+    }
+  }
+  switch (step_) {
+    case Step::first:
+      break;
+    case Step::insert:
+      return insert(*table_, *key_, *values_);
+    case Step::update:
+      return update(*table_, *key_, *values_, *reset_);
+    case Step::remove:
+    case Step::done:
+      return remove(*table_, *key_);
+  }
+  if (std::holds_alternative<const ReplaceRow*>(target_)) return update(*table_, *key_, *values_, *reset_);
+  if (const auto* op = std::get_if<const MergeRow*>(&target_)) return merge(**op);
+  if (const auto* op = std::get_if<const ModifyRow*>(&target_)) return select_locked(*table_, *key_, (*op)->columns);
+  if (const auto* op = std::get_if<const RunStatement*>(&target_)) return statement(connection, **op, *named_, error);
+  return remove(*table_, *key_);
+}
+
+Error PostgresWrite::take(const PostgresConnection& connection, const PostgresReply& reply) {
+  const bool many = key_ != nullptr && reply.affected() > 1;
+  if (many) {
+    return connection.error(Failure::schema, "21000", "several rows have this key; its columns must be unique");
+  }
+  if (step_ == Step::first) return take_first(connection, reply);
+  if (step_ == Step::insert) {
+    const auto* merge = std::get_if<const MergeRow*>(&target_);
+    result_.affected =
+        merge == nullptr ? 1 : std::count_if(values_->begin(), values_->end(), [](auto& v) { return !is_null(v); });
+  }
+  step_ = Step::done;
+  return {};
+}
+
+Error PostgresWrite::take_first(const PostgresConnection&, const PostgresReply& reply) {
+  step_ = Step::done;
+  if (const auto* op = std::get_if<const ModifyRow*>(&target_)) return decide(**op, reply);
+  result_.affected = reply.affected();
+  if (values_ == nullptr) return {};
+  if (result_.affected == 0) step_ = Step::insert;
+  const auto* merge = std::get_if<const MergeRow*>(&target_);
+  result_.affected = merge == nullptr ? 0 : columns_added(**merge, reply);
+  return {};
+}
+
+std::int64_t PostgresWrite::columns_added(const MergeRow& op, const PostgresReply& reply) const {
+  std::int64_t added = 0;
+  for (std::size_t i = 0; i < op.values.size() && reply.affected() > 0; ++i) {
+    const bool was_null = postgres_value(reply.rows.get(), 0, static_cast<int>(i)) == Value{std::int64_t{1}};
+    if (was_null && !is_null(op.values[i])) ++added;
+  }
+  return added;
+}
+
+Error PostgresWrite::decide(const ModifyRow& op, const PostgresReply& reply) {
+  const bool exists = reply.affected() > 0;
+  result_.rows.clear();
+  if (exists) result_.rows.push_back(postgres_row(reply.rows.get(), 0));
+  change_ = op.decision->decide(exists ? &result_.rows[0] : nullptr);
+  values_ = &change_.values;
+  reset_ = &change_.reset;
+  switch (change_.kind) {
+    case RowChange::Kind::keep:
+      break;
+    case RowChange::Kind::refuse:
+      refused_ = true;
+      break;
+    case RowChange::Kind::write:
+      step_ = exists ? Step::update : Step::insert;
+      result_.affected = 1;
+      break;
+    case RowChange::Kind::remove:
+      step_ = exists ? Step::remove : Step::done;
+      result_.affected = exists ? 1 : 0;
+      break;
+  }
+  return {};
+}
+
+namespace {
+
+// Positions of the writes, in waves: no wave has two of one row.
+std::vector<std::vector<std::size_t>> waves_of(const std::vector<PostgresWrite>& writes) {
+  std::vector<std::size_t> order(writes.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto before = [&](std::size_t a, std::size_t b) {
+    const std::string& left = writes[a].row();
+    const std::string& right = writes[b].row();
+    if (left.empty() || right.empty()) return !left.empty() && right.empty();  // what may touch any row comes last
+    return left < right;
+  };
+  std::stable_sort(order.begin(), order.end(), before);
+  std::vector<std::vector<std::size_t>> waves(1);
+  std::size_t wave = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const std::string& row = writes[order[i]].row();
+    wave = i > 0 && !row.empty() && row == writes[order[i - 1]].row() ? wave + 1 : 0;
+    if (wave == waves.size()) waves.emplace_back();
+    waves[wave].push_back(order[i]);
+  }
+  return waves;
+}
+
+class Group {
+ public:
+  Group(PostgresConnection& connection, std::vector<PostgresWrite>& writes, const std::vector<const Op*>& names)
+      : connection_(connection), writes_(writes), names_(names) {}
+
+  PostgresFailure run() {
+    for (std::vector<std::size_t>& wave : waves_of(writes_)) {
+      while (!wave.empty()) {
+        if (PostgresFailure failure = step(wave); failure.error.failure != Failure::none) return failure;
+        std::erase_if(wave, [&](std::size_t i) { return writes_[i].done(); });
+      }
+    }
+    return {};
+  }
+
+ private:
+  PostgresFailure step(const std::vector<std::size_t>& wave) {
+    std::vector<PostgresQuery> queries;
+    queries.reserve(wave.size());
+    for (const std::size_t i : wave) {
+      name(i);
+      Error error;
+      queries.push_back(writes_[i].query(connection_, error));
+      if (error.failure != Failure::none) return {std::move(error), static_cast<std::ptrdiff_t>(i), false, {}, {}};
+    }
+    std::vector<PostgresReply> replies;
+    if (Error error = connection_.exchange(queries, replies); error.failure != Failure::none)
+      return {std::move(error), -1, false, {}, {}};
+    for (std::size_t at = 0; at < wave.size(); ++at) {
+      PostgresReply& reply = replies[at];
+      name(wave[at]);
+      Error error = connection_.named(reply.error);
+      if (error.failure == Failure::none) error = writes_[wave[at]].take(connection_, reply);
+      if (error.failure == Failure::none) continue;
+      return {std::move(error), static_cast<std::ptrdiff_t>(wave[at]), reply.stale, std::move(reply.index_schema),
+              std::move(reply.index)};
+    }
+    return {};
+  }
+
+  void name(std::size_t write) {
+    if (!names_.empty()) connection_.name_in_messages(*names_[write]);
+  }
+
+  PostgresConnection& connection_;
+  std::vector<PostgresWrite>& writes_;
+  const std::vector<const Op*>& names_;
+};
+
+}  // namespace
+
+PostgresFailure postgres_write(PostgresConnection& connection, std::vector<PostgresWrite>& writes,
+                               const std::vector<const Op*>& names) {
+  return Group(connection, writes, names).run();
+}
+
+}  // namespace sluice::sql

@@ -1,0 +1,12 @@
+// What the tables of a PostgreSQL database look like, and how durable its commits are.
+#pragma once
+
+#include "backends/postgres_connection.h"
+#include "backends/sql.h"
+
+namespace sluice::sql {
+
+Result postgres_run(PostgresConnection& connection, const Describe& op);
+Result postgres_run(PostgresConnection& connection, const CheckDurability& op);
+
+}  // namespace sluice::sql

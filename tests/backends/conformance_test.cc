@@ -1,0 +1,447 @@
+// Tests of what every backend does alike: rows, groups, decisions, several writes as one, errors.
+#include "conformance.h"
+
+#include <array>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace sluice::sql {
+namespace {
+
+using testing::HasSubstr;
+constexpr std::int64_t kBig = 9007199254740993;  // 2^53 + 1: no double holds it
+
+class Rows : public Conformance {
+ protected:
+  Rows() {
+    query(
+        "CREATE TABLE fruit (id BIGINT PRIMARY KEY, name VARCHAR(40) NOT NULL UNIQUE, colour VARCHAR(40) DEFAULT"
+        " 'green', weight DOUBLE PRECISION, stock BIGINT, note VARCHAR(200))");
+    query("INSERT INTO fruit (id, name, colour, note) VALUES (1, 'apple', 'red', 'kept')");
+  }
+
+  static ReplaceRow replace(std::int64_t id, std::vector<Bound> values, std::vector<std::string> reset = {}) {
+    return {"fruit", {{"id", id}}, std::move(values), std::move(reset)};
+  }
+  static MergeRow merge(std::int64_t id, std::vector<Bound> values) {
+    return {"fruit", {{"id", id}}, std::move(values)};
+  }
+  static DeleteRow remove(std::int64_t id) { return {"fruit", {{"id", id}}}; }
+  static ModifyRow modify(std::int64_t id, std::vector<std::string> columns,
+                          std::function<RowChange(const Row*)> decide) {
+    return {"fruit", {{"id", id}}, std::move(columns), std::make_shared<Decision>(std::move(decide))};
+  }
+  // Inserts a row of this name unless there is one with the key: SET NX.
+  static ModifyRow insert_only(std::int64_t id, const std::string& name) {
+    return modify(id, {"name"}, [name](const Row* row) {
+      if (row != nullptr) return RowChange{};
+      return RowChange{RowChange::Kind::write, {{"name", name}}, {}};
+    });
+  }
+  // Adds one to the row's stock: HINCRBY.
+  static ModifyRow increment(std::int64_t id) {
+    return modify(id, {"stock"}, [id](const Row* row) {
+      const auto* stock = row == nullptr ? nullptr : std::get_if<std::int64_t>(&(*row)[0]);
+      RowChange change{RowChange::Kind::write, {{"stock", (stock == nullptr ? 0 : *stock) + 1}}, {}};
+      if (row == nullptr) change.values.push_back({"name", "fruit " + std::to_string(id)});
+      return change;
+    });
+  }
+  Row read(std::int64_t id, std::vector<std::string> columns) {
+    const Result result = run(ReadRow{"fruit", {{"id", id}}, std::move(columns)});
+    EXPECT_TRUE(is_ok(result));
+    return result.rows.size() == 1 ? result.rows[0] : Row{};
+  }
+  std::string fruit() { return query("SELECT id, name, colour, note FROM fruit ORDER BY id"); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Every, Rows, every_engine(), engine_name);
+
+TEST_P(Rows, PingReachesTheDatabase) { EXPECT_TRUE(is_ok(run(Ping{}))); }
+
+TEST_P(Rows, ReadRowGivesTheColumnsInTheirOrderAndNothingOfAnAbsentKey) {
+  EXPECT_EQ(read(1, {"colour", "id", "weight"}), (Row{std::string("red"), std::int64_t{1}, std::monostate{}}));
+  EXPECT_TRUE(run(ReadRow{"fruit", {{"id", std::int64_t{9}}}, {"name"}}).rows.empty());
+}
+
+TEST_P(Rows, AMissingTableOrColumnIsASchemaErrorForEveryOperation) {
+  const std::vector<Bound> key{{"id", std::int64_t{1}}};
+  for (const Op& op :
+       std::vector<Op>{Describe{"nuts"}, ReadRow{"nuts", key, {"id"}}, ReplaceRow{"nuts", key, {}, {}},
+                       MergeRow{"nuts", key, {}}, DeleteRow{"nuts", key}, ListRows{"nuts", {"id"}, {"id"}, {}, 1}}) {
+    const Result result = run(op);
+    EXPECT_TRUE(fails(result, Failure::schema, "42P01")) << name(op);
+    EXPECT_THAT(result.error.message, HasSubstr("shop"));
+    EXPECT_THAT(result.error.message, HasSubstr("nuts"));
+  }
+  EXPECT_TRUE(fails(run(ReadRow{"fruit", key, {"flavour"}}), Failure::schema, "42703"));
+  EXPECT_TRUE(fails(run(merge(1, {{"flavour", std::string("x")}})), Failure::schema, "42703"));
+  EXPECT_TRUE(is_ok(run(Ping{})));
+}
+
+TEST_P(Rows, ValuesAreNeverPartOfTheSql) {
+  const std::string nasty = "'; DROP TABLE fruit; -- \\ \" ` $1 ?";
+  EXPECT_TRUE(is_ok(run(replace(2, {{"name", nasty}}))));
+  EXPECT_EQ(read(2, {"name"}), Row{nasty});
+  EXPECT_TRUE(fails(run(merge(1, {{"name = 'x', note", nasty}})), Failure::schema, "42703"));
+}
+
+TEST_P(Rows, ReplaceRowInsertsWhatIsAbsent) {
+  const Result result = run(replace(2, {{"name", std::string("pear")}}, {"colour", "note"}));
+  EXPECT_TRUE(is_ok(result));
+  EXPECT_EQ(result.affected, 1);
+  EXPECT_EQ(fruit(), "1|apple|red|kept;2|pear|green|NULL");
+}
+
+TEST_P(Rows, ReplaceRowResetsListedColumnsAndKeepsTheOthers) {
+  const Result result = run(replace(1, {{"name", std::string("pear")}}, {"colour", "weight"}));
+  EXPECT_TRUE(is_ok(result));
+  EXPECT_EQ(result.affected, 0);
+  EXPECT_EQ(fruit(), "1|pear|green|kept");
+}
+
+TEST_P(Rows, ReplaceRowThatChangesNothingStillFindsItsRow) {
+  const Op op = replace(1, {{"name", std::string("apple")}});
+  EXPECT_EQ(run(op).affected, 0);
+  EXPECT_EQ(run(op).affected, 0);
+  EXPECT_EQ(fruit(), "1|apple|red|kept");
+}
+
+TEST_P(Rows, ReplaceRowThatMeetsAnotherRowsUniqueKeyIsRefusedAndChangesNothing) {
+  query("INSERT INTO fruit (id, name) VALUES (2, 'pear')");
+  const auto before = fruit();
+  EXPECT_TRUE(fails(run(replace(2, {{"name", std::string("apple")}})), Failure::refused, "23505"));
+  EXPECT_TRUE(fails(run(replace(3, {{"name", std::string("apple")}})), Failure::refused, "23505"));
+  EXPECT_EQ(fruit(), before);
+}
+
+TEST_P(Rows, ReplaceRowDoesNotAskForTheNotNullColumnsOfARowThatExists) {
+  EXPECT_TRUE(is_ok(run(replace(1, {{"colour", std::string("blue")}}))));
+  EXPECT_TRUE(fails(run(replace(2, {{"colour", std::string("blue")}})), Failure::refused, "23502"));
+  EXPECT_EQ(fruit(), "1|apple|blue|kept");
+}
+
+TEST_P(Rows, ReplaceRowOfOnlyAKeyInsertsItOnce) {
+  query("CREATE TABLE members (name VARCHAR(20) PRIMARY KEY)");
+  const Op op = ReplaceRow{"members", {{"name", std::string("a")}}, {}, {}};
+  EXPECT_EQ(run(op).affected, 1);
+  const Result again = run(op);
+  EXPECT_TRUE(is_ok(again));
+  EXPECT_EQ(again.affected, 0);
+}
+
+TEST_P(Rows, AKeyThatSeveralRowsHaveIsASchemaErrorAndChangesNone) {
+  query("CREATE TABLE loose (k VARCHAR(20), v VARCHAR(20))");
+  query("INSERT INTO loose VALUES ('a', '1'), ('a', '2')");
+  const std::vector<Bound> key{{"k", std::string("a")}};
+  EXPECT_TRUE(fails(run(ReplaceRow{"loose", key, {{"v", std::string("3")}}, {}}), Failure::schema, "21000"));
+  EXPECT_TRUE(fails(run(MergeRow{"loose", key, {{"v", std::string("3")}}}), Failure::schema, "21000"));
+  EXPECT_TRUE(fails(run(DeleteRow{"loose", key}), Failure::schema, "21000"));
+  EXPECT_EQ(query("SELECT * FROM loose ORDER BY v"), "a|1;a|2");
+}
+
+TEST_P(Rows, MergeRowCountsTheColumnsItAdds) {
+  const Result result = run(merge(1, {{"colour", std::string("blue")}, {"weight", 1.5}, {"note", std::monostate{}}}));
+  EXPECT_TRUE(is_ok(result));
+  EXPECT_EQ(result.affected, 1);
+  EXPECT_EQ(fruit(), "1|apple|blue|NULL");
+  const Result absent = run(merge(2, {{"name", std::string("pear")}, {"weight", 2.0}, {"note", std::monostate{}}}));
+  EXPECT_TRUE(is_ok(absent));
+  EXPECT_EQ(absent.affected, 2);
+  EXPECT_EQ(read(2, {"name", "colour", "weight"}), (Row{std::string("pear"), std::string("green"), 2.0}));
+}
+
+TEST_P(Rows, MergeRowWithoutANotNullColumnUpdatesButDoesNotInsert) {
+  EXPECT_TRUE(is_ok(run(merge(1, {{"colour", std::string("blue")}}))));
+  EXPECT_TRUE(fails(run(merge(2, {{"colour", std::string("blue")}})), Failure::refused, "23502"));
+  EXPECT_EQ(fruit(), "1|apple|blue|kept");
+}
+
+TEST_P(Rows, DeleteRowTellsWhetherThereWasOne) {
+  EXPECT_EQ(run(remove(1)).affected, 1);
+  EXPECT_EQ(fruit(), "");
+  const Result again = run(remove(1));
+  EXPECT_TRUE(is_ok(again));
+  EXPECT_EQ(again.affected, 0);
+}
+
+TEST_P(Rows, ListRowsPagesInKeyOrder) {
+  query("CREATE TABLE orders (tenant VARCHAR(20), id BIGINT, PRIMARY KEY (tenant, id))");
+  query("INSERT INTO orders VALUES ('b', 1), ('a', 10), ('a', 9), ('b', 0)");
+  ListRows op{"orders", {"tenant", "id"}, {"tenant", "id"}, {}, 2};
+  const auto row = [](const char* tenant, std::int64_t id) { return Row{std::string(tenant), id}; };
+  EXPECT_EQ(run(op).rows, (std::vector<Row>{row("a", 9), row("a", 10)}));
+  op.after = row("a", 10);
+  EXPECT_EQ(run(op).rows, (std::vector<Row>{row("b", 0), row("b", 1)}));
+  op.after = row("b", 1);
+  EXPECT_TRUE(run(op).rows.empty());
+}
+
+TEST_P(Rows, ANullKeyIsRefused) {
+  const Op op = ReplaceRow{"fruit", {{"id", std::monostate{}}}, {{"name", std::string("pear")}}, {}};
+  EXPECT_TRUE(fails(run(op), Failure::refused, "23502"));
+}
+
+TEST_P(Rows, ValuesComeBackAsTheyWent) {
+  query(
+      "CREATE TABLE kinds (id BIGINT PRIMARY KEY, n BIGINT, r DOUBLE PRECISION, d DECIMAL(20,2), b BOOLEAN, t TEXT, "
+      "x " +
+      database->bytes_type() + ")");
+  const std::string bytes("\0\xff'\\\n", 5);
+  const Row row{kBig,       0.1, std::string("12345.67"), std::int64_t{1}, std::string("caf\xc3\xa9 \xf0\x9f\x8d\x8e"),
+                Blob{bytes}};
+  const std::vector<std::string> columns{"n", "r", "d", "b", "t", "x"};
+  std::vector<Bound> values;
+  for (std::size_t i = 0; i < row.size(); ++i) values.push_back({columns[i], row[i]});
+  ASSERT_TRUE(is_ok(run(ReplaceRow{"kinds", {{"id", kBig}}, values, {}})));
+  EXPECT_EQ(run(ReadRow{"kinds", {{"id", kBig}}, columns}).rows, std::vector<Row>{row});
+  for (Bound& bound : values) bound.value = std::monostate{};
+  ASSERT_TRUE(is_ok(run(ReplaceRow{"kinds", {{"id", kBig}}, values, {}})));
+  EXPECT_EQ(run(ReadRow{"kinds", {{"id", kBig}}, columns}).rows, std::vector<Row>{Row(6)});
+  ASSERT_TRUE(is_ok(run(MergeRow{"kinds", {{"id", kBig}}, {{"t", std::string()}, {"x", Blob{}}}})));
+  EXPECT_EQ(run(ReadRow{"kinds", {{"id", kBig}}, {"t", "x"}}).rows, (std::vector<Row>{Row{std::string(), Blob{}}}));
+}
+
+TEST_P(Rows, AValueThatDoesNotFitIsRefusedAndNotToldToAnybody) {
+  const auto before = fruit();
+  const Result result = run(merge(1, {{"stock", std::string("secret")}}));
+  EXPECT_TRUE(fails(result, Failure::refused, result.error.sqlstate)) << result.error.sqlstate;
+  EXPECT_THAT(result.error.sqlstate, testing::StartsWith("22"));
+  EXPECT_THAT(result.error.message, testing::Not(HasSubstr("secret")));
+  EXPECT_EQ(fruit(), before);
+}
+
+TEST_P(Rows, DescribeTellsColumnsAndKeys) {
+  const Result result = run(Describe{"fruit"});
+  ASSERT_TRUE(is_ok(result));
+  const Table& table = *result.table;
+  std::vector<std::string> names;
+  std::vector<ColumnType> types;
+  for (const Column& column : table.columns) {
+    names.push_back(column.name);
+    types.push_back(column.type);
+  }
+  using enum ColumnType;
+  EXPECT_EQ(names, (std::vector<std::string>{"id", "name", "colour", "weight", "stock", "note"}));
+  EXPECT_EQ(types, (std::vector<ColumnType>{integer, text, text, real, integer, text}));
+  EXPECT_EQ(table.unique_keys, (std::vector<std::vector<std::string>>{{"id"}, {"name"}}));
+  EXPECT_FALSE(table.find("name")->nullable);
+  EXPECT_TRUE(table.find("colour")->nullable);
+  EXPECT_TRUE(table.find("colour")->has_default);
+  EXPECT_FALSE(table.find("name")->has_default);
+  EXPECT_TRUE(table.find("name")->in_unique_key);
+  EXPECT_FALSE(table.find("note")->in_unique_key);
+}
+
+TEST_P(Rows, ASchemaChangeIsSeenByTheNextOperation) {
+  EXPECT_TRUE(is_ok(run(merge(1, {{"stock", std::int64_t{5}}}))));
+  EXPECT_EQ(read(1, {"stock"}), Row{std::int64_t{5}});
+  query("ALTER TABLE fruit ADD COLUMN origin VARCHAR(20) DEFAULT 'here'");
+  EXPECT_TRUE(is_ok(run(replace(1, {{"origin", std::string("there")}}))));
+  EXPECT_TRUE(is_ok(run(replace(1, {}, {"origin"}))));
+  EXPECT_EQ(read(1, {"origin"}), Row{std::string("here")});
+  query("DROP TABLE fruit");
+  query("CREATE TABLE fruit (id VARCHAR(20) PRIMARY KEY, stock VARCHAR(20))");
+  EXPECT_TRUE(is_ok(run(ReplaceRow{"fruit", {{"id", std::string("a")}}, {{"stock", std::string("many")}}, {}})));
+  EXPECT_EQ(run(ReadRow{"fruit", {{"id", std::string("a")}}, {"stock"}}).rows,
+            std::vector<Row>{Row{std::string("many")}});
+}
+
+// --- Time
+
+TEST_P(Rows, AnOperationWithoutTimeLeftDoesNotBegin) {
+  const Deadline past = in(std::chrono::milliseconds(-1));
+  EXPECT_TRUE(fails(run(remove(1), past), Failure::unavailable, "57014"));
+  EXPECT_TRUE(fails(run(Ping{}, past), Failure::unavailable, "57014"));
+  for (const Result& result : run_group({remove(1), remove(1)}, past)) {
+    EXPECT_TRUE(fails(result, Failure::unavailable, "57014"));
+  }
+  EXPECT_EQ(fruit(), "1|apple|red|kept");
+}
+
+// --- Groups
+
+TEST_P(Rows, ARefusedWriteOfAGroupFailsAlone) {
+  const auto results =
+      run_group({replace(2, {{"name", std::string("pear")}}), replace(3, {{"name", std::string("apple")}}),
+                 DeleteRow{"nuts", {{"id", std::int64_t{1}}}}, merge(1, {{"colour", std::string("blue")}})});
+  EXPECT_TRUE(is_ok(results[0]));
+  EXPECT_TRUE(fails(results[1], Failure::refused, "23505"));
+  EXPECT_TRUE(fails(results[2], Failure::schema, "42P01"));
+  EXPECT_TRUE(is_ok(results[3]));
+  EXPECT_EQ(results[0].affected, 1);
+  EXPECT_EQ(fruit(), "1|apple|blue|kept;2|pear|green|NULL");
+}
+
+TEST_P(Rows, ManyRefusedWritesOfAGroupFailAlone) {
+  std::vector<Op> ops;
+  for (std::int64_t id = 10; id < 30; ++id) {
+    ops.emplace_back(replace(id, {{"name", id % 2 == 0 ? "fruit " + std::to_string(id) : std::string("apple")}}));
+  }
+  const auto results = run_group(ops);
+  for (std::size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i].ok(), i % 2 == 0) << i;
+  EXPECT_EQ(query("SELECT count(*) FROM fruit"), "11");
+}
+
+TEST_P(Rows, WritesOfOneRowKeepTheirOrderInAGroup) {
+  const auto results = run_group({replace(2, {{"name", std::string("a")}}), remove(2),
+                                  replace(2, {{"name", std::string("b")}}), replace(2, {{"name", std::string("c")}}),
+                                  increment(2), increment(2), merge(2, {{"note", std::string("last")}})});
+  const std::vector<std::int64_t> affected{1, 1, 1, 0, 1, 1, 1};
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    EXPECT_TRUE(is_ok(results[i]));
+    EXPECT_EQ(results[i].affected, affected[i]) << i;
+  }
+  EXPECT_EQ(query("SELECT name, stock, note FROM fruit WHERE id = 2"), "c|2|last");
+}
+
+TEST_P(Rows, EveryWriteOfALargeGroupHasItsOwnResult) {
+  std::vector<Op> ops;
+  for (std::int64_t id = 300; id > 0; --id) ops.emplace_back(replace(id, {{"name", "fruit " + std::to_string(id)}}));
+  const auto results = run_group(ops);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    EXPECT_TRUE(is_ok(results[i]));
+    EXPECT_EQ(results[i].affected, i + 1 == results.size() ? 0 : 1) << i;
+  }
+  EXPECT_EQ(query("SELECT count(*), min(name), max(id) FROM fruit"), "300|fruit 1|300");
+}
+
+// --- ModifyRow
+
+TEST_P(Rows, ADecisionSeesTheRowAndItsChangeIsMade) {
+  const Result kept = run(insert_only(1, "pear"));
+  EXPECT_TRUE(is_ok(kept));
+  EXPECT_EQ(kept.affected, 0);
+  EXPECT_EQ(kept.rows, std::vector<Row>{Row{std::string("apple")}});
+  const Result inserted = run(insert_only(2, "pear"));
+  EXPECT_TRUE(is_ok(inserted));
+  EXPECT_EQ(inserted.affected, 1);
+  EXPECT_TRUE(inserted.rows.empty());
+  const Result reset = run(modify(1, {"note", "colour"}, [](const Row*) {
+    return RowChange{RowChange::Kind::write, {{"note", std::string("new")}}, {"colour"}};
+  }));
+  EXPECT_EQ(reset.rows, (std::vector<Row>{Row{std::string("kept"), std::string("red")}}));
+  EXPECT_EQ(fruit(), "1|apple|green|new;2|pear|green|NULL");
+  const auto drop = [](const Row*) { return RowChange{RowChange::Kind::remove, {}, {}}; };
+  EXPECT_EQ(run(modify(2, {}, drop)).affected, 1);
+  EXPECT_EQ(run(modify(2, {}, drop)).affected, 0);
+  EXPECT_EQ(fruit(), "1|apple|green|new");
+}
+
+TEST_P(Rows, OfTwoSessionsThatDecideAboutOneRowTheSecondSeesWhatTheFirstHasDone) {
+  constexpr int kEach = 40;
+  const auto work = [&](Session& own, std::int64_t id) {
+    for (int i = 0; i < kEach; ++i) EXPECT_TRUE(is_ok(own.run(increment(id), soon())));
+  };
+  const auto other = backend->session();
+  std::thread racer([&] { work(*other, 7); });  // the row is not there yet
+  work(*session, 7);
+  racer.join();
+  EXPECT_EQ(query("SELECT stock FROM fruit WHERE id = 7"), std::to_string(2 * kEach));
+}
+
+TEST_P(Rows, OnlyOneOfTwoSessionsInsertsARow) {
+  constexpr std::int64_t kRows = 60;
+  std::array<std::int64_t, 2> won{};
+  const auto other = backend->session();
+  const auto work = [&](Session& own, std::int64_t& count) {
+    for (std::int64_t id = 100; id < 100 + kRows; ++id) {
+      const Result result = own.run(insert_only(id, "fruit " + std::to_string(id)), soon());
+      EXPECT_TRUE(is_ok(result));
+      count += result.affected;
+    }
+  };
+  std::thread racer([&] { work(*other, won[0]); });
+  work(*session, won[1]);
+  racer.join();
+  EXPECT_EQ(won[0] + won[1], kRows);
+}
+
+TEST_P(Rows, GroupsOfTwoSessionsOnTheSameRowsLoseNothing) {
+  constexpr int kRounds = 15;
+  const auto other = backend->session();
+  const auto work = [&](Session& own, bool forwards) {
+    for (int round = 0; round < kRounds; ++round) {
+      std::vector<Op> ops;
+      for (std::int64_t i = 0; i < 20; ++i) ops.emplace_back(increment(forwards ? 100 + i : 119 - i));
+      const auto results = own.run_group(pointers_to(ops), soon());
+      for (std::size_t i = 0; i < ops.size(); ++i) {
+        EXPECT_TRUE(is_ok(results[i].locked ? own.run(ops[i], soon()) : results[i]));
+      }
+    }
+  };
+  std::thread racer([&] { work(*other, true); });
+  work(*session, false);
+  racer.join();
+  EXPECT_EQ(query("SELECT count(*), min(stock), max(stock) FROM fruit WHERE id >= 100"), "20|30|30");
+}
+
+// --- WriteRows
+
+TEST_P(Rows, SeveralWritesAreAllDoneOrNone) {
+  const Result all = run(
+      WriteRows{{replace(2, {{"name", std::string("pear")}}), merge(1, {{"note", std::string("new")}}), remove(9)}});
+  ASSERT_TRUE(is_ok(all));
+  EXPECT_EQ(all.affected, 1);
+  ASSERT_EQ(all.parts.size(), 3U);
+  EXPECT_EQ(all.parts[0].affected, 1);
+  EXPECT_EQ(all.parts[1].affected, 0);
+  EXPECT_EQ(all.parts[2].affected, 0);
+  const auto before = fruit();
+  EXPECT_EQ(before, "1|apple|red|new;2|pear|green|NULL");
+  const Result none = run(WriteRows{{remove(2), replace(3, {{"name", std::string("apple")}})}});
+  EXPECT_TRUE(fails(none, Failure::refused, "23505"));
+  EXPECT_EQ(fruit(), before);
+}
+
+TEST_P(Rows, ADecisionThatRefusesUndoesWhatItIsPartOf) {
+  const auto absent_only = [](const Row* row) {
+    return RowChange{
+        row == nullptr ? RowChange::Kind::write : RowChange::Kind::refuse, {{"name", std::string("x")}}, {}};
+  };
+  const Result result = run(WriteRows{{replace(2, {{"name", std::string("pear")}}), modify(1, {"id"}, absent_only)}});
+  EXPECT_TRUE(is_ok(result));
+  EXPECT_EQ(result.affected, 0);
+  EXPECT_EQ(fruit(), "1|apple|red|kept");
+  EXPECT_EQ(run(WriteRows{{modify(3, {"id"}, absent_only)}}).affected, 1);
+  EXPECT_EQ(query("SELECT name FROM fruit WHERE id = 3"), "x");
+}
+
+// --- RunStatement
+
+TEST_P(Rows, AStatementOfTheUsersOwnTakesItsParametersByName) {
+  const RunStatement op{"UPDATE fruit SET colour = :colour, note = :colour WHERE id = :id",
+                        {{"id", std::int64_t{1}}, {"colour", std::string("blue")}}};
+  const Result result = run(op);
+  EXPECT_TRUE(is_ok(result));
+  EXPECT_EQ(result.affected, 1);
+  EXPECT_EQ(fruit(), "1|apple|blue|blue");
+  EXPECT_TRUE(fails(run(RunStatement{"DELETE FROM fruit WHERE id = :other", {}}), Failure::schema, "42P02"));
+  EXPECT_TRUE(fails(run(RunStatement{"INSERT INTO fruit (id, name) VALUES (:id, 'apple')", {{"id", std::int64_t{2}}}}),
+                    Failure::refused, "23505"));
+  const auto group = run_group({op, remove(9), RunStatement{"DELETE FROM fruit WHERE id < :n", {{"n", kBig}}}});
+  EXPECT_EQ(group[2].affected, 1);
+  EXPECT_EQ(fruit(), "");
+}
+
+TEST_P(Rows, MoreStatementsThanAreKeptStillWork) {
+  constexpr std::int64_t kTables = 300;
+  for (std::int64_t i = 0; i < kTables; i += 100) {
+    std::string columns;
+    for (std::int64_t c = i; c < i + 100; ++c) columns += ", c" + std::to_string(c) + " BIGINT";
+    query("CREATE TABLE wide" + std::to_string(i) + " (id BIGINT PRIMARY KEY" + columns + ")");
+  }
+  for (std::int64_t i = 0; i < kTables; ++i) {
+    const std::string table = "wide" + std::to_string(i / 100 * 100);
+    const std::string column = "c" + std::to_string(i);
+    ASSERT_TRUE(is_ok(run(ReplaceRow{table, {{"id", i}}, {{column, i}}, {}})));
+    ASSERT_EQ(run(ReadRow{table, {{"id", i}}, {column}}).rows, std::vector<Row>{Row{i}});
+  }
+}
+
+}  // namespace
+}  // namespace sluice::sql
