@@ -74,7 +74,11 @@ std::vector<resp::Reply> split_reply(const Script& script, resp::Reply reply, st
     if (reply.items.size() == commands) return std::move(reply.items);
     reply = {resp::Reply::Type::error, 0, "ERR sluice: script '" + std::string(script.name) + "' answered wrongly", {}};
   }
-  return std::vector<resp::Reply>(commands, std::move(reply));
+  std::vector<resp::Reply> each;
+  each.reserve(commands);
+  while (each.size() + 1 < commands) each.push_back(reply);
+  each.push_back(std::move(reply));
+  return each;
 }
 
 const std::vector<const Script*>& all_scripts() {

@@ -232,11 +232,11 @@ void PolicyRedis::take(Reply reply) {
   Batch batch = std::move(pending_.front());
   pending_.pop();
   const policies::Script* const script = batch.script();
-  if (script != nullptr && reply.is_error() && reply.text.starts_with(kNoScript)) {
+  if (script == nullptr) return answer(batch.places.front(), std::move(reply));
+  if (reply.is_error() && reply.text.starts_with(kNoScript)) {
     return write(std::move(batch), policies::ScriptBy::text);
   }
-  auto replies = script != nullptr ? policies::split_reply(*script, std::move(reply), batch.places.size())
-                                   : std::vector<Reply>(1, std::move(reply));
+  auto replies = policies::split_reply(*script, std::move(reply), batch.places.size());
   for (std::size_t i = 0; i < replies.size(); ++i) answer(batch.places[i], std::move(replies[i]));
 }
 

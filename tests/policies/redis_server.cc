@@ -84,6 +84,7 @@ resp::Reply RedisServer::run(const RedisCommand& command) {
 
 std::vector<resp::Reply> RedisServer::run_together(const std::vector<RedisCommand>& commands) {
   std::vector<const RedisCommand*> together;
+  together.reserve(commands.size());
   for (const RedisCommand& command : commands) together.push_back(&command);
   const auto ask = [&](ScriptBy by) {
     std::string wire;
