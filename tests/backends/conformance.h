@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -105,13 +106,25 @@ class Conformance : public testing::TestWithParam<std::string> {
   std::string query(const std::string& sql) { return database->query(sql); }
   bool is(const char* engine) const { return GetParam() == engine; }
 
+  // The engine's SQLSTATE for what the others call `common`.
+  std::string sqlstate(const std::string& common) const {
+    static const std::map<std::string, std::string> kMysql{{"42P01", "42S02"}, {"42703", "42S22"}, {"23505", "23000"},
+                                                           {"23502", "23000"}, {"23503", "23000"}, {"23514", "23000"},
+                                                           {"22P02", "22018"}, {"P0001", "45000"}};
+    const auto found = kMysql.find(common);
+    return is("mysql") && found != kMysql.end() ? found->second : common;
+  }
+  testing::AssertionResult fails(const Result& result, Failure failure, const std::string& common) const {
+    return sql::fails(result, failure, sqlstate(common));
+  }
+
   std::unique_ptr<AnyDatabase> database;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Session> session;
 };
 
 // The engines that are tested.
-inline auto every_engine() { return testing::Values("sqlite", "postgresql"); }
+inline auto every_engine() { return testing::Values("sqlite", "postgresql", "mysql"); }
 inline std::string engine_name(const testing::TestParamInfo<std::string>& info) { return info.param; }
 
 }  // namespace sluice::sql

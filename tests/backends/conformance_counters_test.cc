@@ -122,7 +122,7 @@ TEST_P(Counters, OneBadDeltaFailsAloneAndLeavesNothing) {
     const Row& row = result.rows[i + 1];
     ASSERT_EQ(row.size(), 3U);
     EXPECT_EQ(row[0], Value{});
-    EXPECT_EQ(row[1], Value{states[i]});
+    EXPECT_EQ(row[1], Value{sqlstate(states[i])});
     EXPECT_THAT(std::get<std::string>(row[2]), HasSubstr("shop"));
   }
   EXPECT_EQ(totals(), "a|1;b|2;full|9223372036854775807");

@@ -33,10 +33,18 @@ TEST(Registry, PostgresqlSharesItsConnectionsBetweenWritersAndReadersAndHasMoreF
   EXPECT_EQ(make_backend(options)->readers(), 1);
 }
 
-TEST(Registry, AKindThatThisBuildDoesNotHaveIsNull) {
+TEST(Registry, TheConnectionsOfMysqlAreSharedByReadersAndWriters) {
   conf::BackendOptions options;
   options.kind = conf::BackendOptions::Kind::mysql;
-  EXPECT_EQ(make_backend(options), nullptr);
+  options.connections = 5;
+  const auto backend = make_backend(options);
+  ASSERT_NE(backend, nullptr);
+  EXPECT_EQ(backend->writers(), 2);
+  EXPECT_EQ(backend->readers(), 3);
+  EXPECT_GT(backend->lone_writers(), 0);
+  options.connections = 1;
+  EXPECT_EQ(make_backend(options)->writers(), 1);
+  EXPECT_EQ(make_backend(options)->readers(), 1);
 }
 
 }  // namespace

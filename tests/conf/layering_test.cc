@@ -34,7 +34,7 @@ bool is_source(std::string_view file) { return file.ends_with(".cc"); }
 const std::map<std::string, std::vector<std::string_view>> kDrivers{
     {"backends/sqlite", {"<sqlite3.h>"}},
     {"backends/postgres", {"<libpq", "<poll.h>"}},
-    {"backends/mysql", {"<mysql", "<mariadb"}},
+    {"backends/mysql", {"<mysql", "<mariadb", "<sys/socket.h>", "<unistd.h>"}},
 };
 
 bool backend_may(const Include& include) {

@@ -63,7 +63,8 @@ std::unique_ptr<SqlClient> connect(Engine engine, int port, const std::string& d
 SqlDatabase::SqlDatabase(Engine engine, int port) : engine_(engine), port_(port), name_(fresh_name()) {
   const auto server = servers::connect(engine, port, home(engine));
   server->query(drop_statement(engine, name_));  // of an earlier process of the same number
-  server->query("CREATE DATABASE " + name_);
+  // MariaDB's own default is still latin1.
+  server->query("CREATE DATABASE " + name_ + (engine == Engine::mysql ? " CHARACTER SET utf8mb4" : ""));
 }
 
 SqlDatabase::~SqlDatabase() {

@@ -1,0 +1,158 @@
+// The MySQL and MariaDB backend: sessions of one connection each, and their transactions.
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "backends/mysql_connection.h"
+#include "backends/mysql_counters.h"
+#include "backends/mysql_durability.h"
+#include "backends/mysql_errors.h"
+#include "backends/mysql_group.h"
+#include "backends/mysql_query.h"
+#include "backends/mysql_rows.h"
+#include "backends/mysql_schema.h"
+#include "backends/mysql_statements.h"
+#include "backends/sql.h"
+#include "conf/config.h"
+
+namespace sluice::sql {
+
+namespace {
+
+using Patience = MysqlConnection::Patience;
+
+// Whether the decision, which sees the same row again, wants nothing of the whole.
+bool refuses(const ModifyRow& op, const Result& result) {
+  const Row* const row = result.rows.empty() ? nullptr : &result.rows[0];
+  return op.decision->decide(row).kind == RowChange::Kind::refuse;
+}
+
+class MysqlSession final : public Session {
+ public:
+  explicit MysqlSession(std::shared_ptr<const conf::BackendOptions> options) : connection_(std::move(options)) {}
+
+  Result run(const Op& op, Deadline deadline) override {
+    Result result = run_once(op, deadline);
+    if (!result.ok() && may_reconnect()) result = run_once(op, deadline);
+    connection_.finish();
+    return result;
+  }
+
+  std::vector<Result> run_group(std::span<const Op* const> ops, Deadline deadline) override {
+    std::vector<Result> results(ops.size());
+    if (ops.empty()) return results;
+    const Error error = run_group_once(ops, deadline, results);
+    if (error.failure != Failure::none && may_reconnect()) run_group_once(ops, deadline, results);
+    connection_.finish();
+    return results;
+  }
+
+ private:
+  // The server may have closed a connection that was idle. Nothing has been applied: COMMIT was not sent.
+  bool may_reconnect() const { return connection_.was_stale() && !connection_.expired(); }
+
+  Result run_once(const Op& op, Deadline deadline) {
+    Error error = connection_.prepare_for(op, deadline, Patience::deadline);
+    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    if (is_write(op)) return write_alone(op);
+    error = connection_.read();
+    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    return std::visit([&](const auto& read) { return this->read(read); }, op);
+  }
+
+  // A deadlock has undone everything, and is over: it is tried again for as long as there is time.
+  Result write_alone(const Op& op) {
+    for (;;) {
+      Result result = write_once(op);
+      if (result.ok() || connection_.last_code() != kMysqlDeadlock || connection_.expired()) return result;
+      mysql_pause_after_deadlock();
+    }
+  }
+
+  Result write_once(const Op& op) {
+    Error error = connection_.write();
+    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    Result result = write(op);
+    const bool refused = std::holds_alternative<WriteRows>(op) && result.affected == 0;
+    if (!result.ok() || refused) {
+      connection_.rollback();
+      return result;
+    }
+    error = connection_.commit();
+    return error.failure == Failure::none ? result : mysql_failed(std::move(error));
+  }
+
+  Error run_group_once(std::span<const Op* const> ops, Deadline deadline, std::vector<Result>& results) {
+    Error error = connection_.prepare_for(*ops[0], deadline, Patience::brief);
+    if (error.failure == Failure::none) return MysqlGroup(connection_, schema_, ops, results).run();
+    std::fill(results.begin(), results.end(), mysql_failed(error));
+    return error;
+  }
+
+  Result read(const Ping&) { return mysql_failed(connection_.execute("DO 1")); }
+  Result read(const ReadRow& op) { return mysql_run(connection_, schema_, op); }
+  Result read(const ListRows& op) { return mysql_run(connection_, schema_, op); }
+  Result read(const ReadCounter& op) { return mysql_run(connection_, schema_, op); }
+  Result read(const Describe& op) {
+    MysqlTable found;
+    Result result = mysql_failed(mysql_describe(connection_, op.table, found));
+    if (result.ok()) result.table = std::move(found.table);
+    return result;
+  }
+  Result read(const CheckDurability&) { return mysql_check_durability(connection_); }
+  template <class Write>
+  Result read(const Write&) {
+    return {};  // run_once() has sent it to write_alone()
+  }
+
+  Result write(const Op& op) {
+    if (const auto* flush = std::get_if<FlushCounters>(&op)) return mysql_run(connection_, schema_, *flush);
+    if (const auto* rows = std::get_if<WriteRows>(&op)) return write(*rows);
+    return mysql_write_row(connection_, schema_, op);
+  }
+
+  Result write(const WriteRows& op) {
+    Result whole;
+    whole.affected = 1;
+    for (const RowWrite& part : op.writes) {
+      Result result = std::visit([&](const auto& write) { return mysql_run(connection_, schema_, write); }, part);
+      if (!result.ok()) return mysql_failed(std::move(result.error));
+      const auto* const modify = std::get_if<ModifyRow>(&part);
+      if (modify != nullptr && refuses(*modify, result)) whole.affected = 0;
+      whole.parts.push_back(std::move(result));
+    }
+    return whole;
+  }
+
+  MysqlConnection connection_;
+  MysqlSchema schema_;
+};
+
+class MysqlBackend final : public Backend {
+ public:
+  explicit MysqlBackend(const conf::BackendOptions& options)
+      : options_(std::make_shared<const conf::BackendOptions>(options)) {}
+
+  std::unique_ptr<Session> session() override { return std::make_unique<MysqlSession>(options_); }
+  int writers() const override { return std::max(1, options_->connections / 2); }
+  int readers() const override { return std::max(1, options_->connections - writers()); }
+  int lone_writers() const override { return 2; }
+  std::string counter_ddl() const override { return mysql_counter_ddl(); }
+
+ private:
+  const std::shared_ptr<const conf::BackendOptions> options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_mysql(const conf::BackendOptions& options);
+
+std::unique_ptr<Backend> make_mysql(const conf::BackendOptions& options) {
+  return std::make_unique<MysqlBackend>(options);
+}
+
+}  // namespace sluice::sql
