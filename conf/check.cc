@@ -50,6 +50,21 @@ void check_read(const PolicyOptions& policy, const Node& table, Mistakes& mistak
                "read: \"none\" is not possible with a write policy, which reads its rows as well");
 }
 
+void check_write(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  const bool custom = !policy.write_query.empty();
+  if (custom && policy.conflict != Conflict::update) {
+    mistakes.add(place_of(table, "conflict"), "conflict: what an existing row gets is up to the write_query");
+  }
+  if (policy.value == ValueMode::counter && policy.on_delete == OnDelete::row) {
+    mistakes.add(place_of(table, "on_delete"), "on_delete: \"row\" is not built yet for a counter");
+  }
+  const auto is_ttl = [&](const FieldColumn& rename) { return rename.column == policy.ttl_column; };
+  if (!policy.ttl_column.empty() && (policy.ttl_column == policy.column ||
+                                     std::any_of(policy.renames.begin(), policy.renames.end(), is_ttl))) {
+    mistakes.add(place_of(table, "ttl_column"), "ttl_column: the column is part of the value as well");
+  }
+}
+
 // --- Between policies.
 
 // One template of a policy: its key or its alias.
@@ -156,6 +171,7 @@ void check_policy(const PolicyOptions& policy, const Node& table, Mistakes& mist
   check_alias(policy, table, mistakes);
   check_delays(policy, table, mistakes);
   check_read(policy, table, mistakes);
+  check_write(policy, table, mistakes);
 }
 
 void check_policies(const Config& config, const std::vector<const Node*>& tables,

@@ -21,18 +21,12 @@ constexpr std::array kEntries{
     Entry{"upstream", "url", Refuse::prefix, "rediss://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+cluster://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+sentinel://"},
-    Entry{"policy", "unknown_fields", Refuse::equal, "cache-only"},
     Entry{"policy", "query", Refuse::always, ""},
     Entry{"policy", "rows", Refuse::always, ""},
     Entry{"policy", "tables", Refuse::always, ""},
     Entry{"policy", "refresh_ahead", Refuse::other, "0"},
     Entry{"policy", "invalidation", Refuse::equal, "outbox"},
     Entry{"policy", "write", Refuse::equal, "write-behind"},
-    Entry{"policy", "write_query", Refuse::always, ""},
-    Entry{"policy", "conflict", Refuse::other, "update"},
-    Entry{"policy", "on_delete", Refuse::equal, "row"},
-    Entry{"policy", "ttl_column", Refuse::always, ""},
-    Entry{"policy", "unmanaged_writes", Refuse::equal, "invalidate"},
     Entry{"policy", "coalesce", Refuse::equal, "false"},
     Entry{"policy", "durability_check", Refuse::equal, "enforce"},
     Entry{"policy", "queue_max_entries", Refuse::always, ""},
@@ -42,8 +36,6 @@ constexpr std::array kEntries{
     Entry{"policy", "retry_max_delay", Refuse::always, ""},
     Entry{"policy", "dlq_max_entries", Refuse::always, ""},
     Entry{"policy", "history_table", Refuse::always, ""},
-    Entry{"policy", "ops_field", Refuse::always, ""},
-    Entry{"policy", "ack_ttl", Refuse::always, ""},
 };
 
 bool applies(const Entry& entry, std::string_view value) {

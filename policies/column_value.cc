@@ -82,9 +82,7 @@ bool is_numeric(ColumnType type) {
   return type == ColumnType::integer || type == ColumnType::real || type == ColumnType::decimal;
 }
 
-}  // namespace
-
-Checked<Value> value_of_text(std::string_view text, ColumnType type) {
+Checked<Value> typed(std::string_view text, ColumnType type) {
   switch (type) {
     case ColumnType::integer:
       return integer_value(text);
@@ -114,10 +112,59 @@ Checked<Value> value_of_text(std::string_view text, ColumnType type) {
   return Why{"of an unknown type"};
 }
 
-Checked<Value> value_of_json(const json::Member& member, ColumnType type) {
+// A second's fraction in a column that keeps fewer digits.
+Checked<Value> whole_enough(Value value, int scale) {
+  const auto& text = std::get<std::string>(value);
+  const std::size_t point = text.find('.');
+  if (point == std::string::npos) return value;
+  const std::size_t extra = text.find_first_of("123456789", point + 1 + static_cast<std::size_t>(scale));
+  if (extra == std::string::npos) return value;
+  return Why{"with more than " + std::to_string(scale) + " digits of a second's fraction"};
+}
+
+// What a column of 32 bits reads back.
+Value single(double number) {
+  std::array<char, 32> out{};
+  const char* const end = std::to_chars(out.data(), out.data() + out.size(), static_cast<float>(number)).ptr;
+  std::from_chars(out.data(), end, number);
+  return number;
+}
+
+Checked<Value> fitted(Checked<Value> value, const sql::Column& column) {
+  if (!value) return value;
+  if (column.single && std::holds_alternative<double>(*value)) return single(std::get<double>(*value));
+  if (column.scale < 0 || !std::holds_alternative<std::string>(*value)) return value;
+  switch (column.type) {
+    case ColumnType::decimal:
+      return wrap(canonical_decimal(std::get<std::string>(*value), column.scale));
+    case ColumnType::timestamp:
+    case ColumnType::timestamptz:
+    case ColumnType::time:
+      return whole_enough(std::move(*value), column.scale);
+    case ColumnType::integer:
+    case ColumnType::real:
+    case ColumnType::text:
+    case ColumnType::boolean:
+    case ColumnType::date:
+    case ColumnType::uuid:
+    case ColumnType::json:
+    case ColumnType::bytes:
+      break;
+  }
+  return value;
+}
+
+}  // namespace
+
+Checked<Value> value_of_text(std::string_view text, const sql::Column& column) {
+  return fitted(typed(text, column.type), column);
+}
+
+Checked<Value> value_of_json(const json::Member& member, const sql::Column& column) {
+  const ColumnType type = column.type;
   const auto expects = [&](bool fits, const char* what) -> Checked<Value> {
     if (!fits) return Why{what};
-    return value_of_text(member.text, type);
+    return value_of_text(member.text, column);
   };
   if (member.type == Type::null) return Value();
   switch (type) {

@@ -11,10 +11,11 @@
 
 namespace sluice::policies {
 
-// The text of a hash field, a raw value or a part of a key. Booleans are true, false, 1 or 0.
-Checked<sql::Value> value_of_text(std::string_view text, sql::ColumnType type);
+// The text of a hash field, a raw value or a part of a key, as the column will hold it: refused when that is not
+// exactly what was sent. Booleans are true, false, 1 or 0.
+Checked<sql::Value> value_of_text(std::string_view text, const sql::Column& column);
 // Bytes are base64 in JSON.
-Checked<sql::Value> value_of_json(const json::Member& member, sql::ColumnType type);
+Checked<sql::Value> value_of_json(const json::Member& member, const sql::Column& column);
 
 // What a hash field or a raw value holds; nullopt for NULL. Booleans are 1 and 0, reals the shortest that reads back.
 std::optional<std::string> text_of(const sql::Value& value, sql::ColumnType type);

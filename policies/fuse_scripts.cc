@@ -66,6 +66,15 @@ local function restore(arm, ttl)
     if old == '-1' then redis.call('PERSIST', D) else redis.call('PEXPIREAT', D, old) end
   end
 end
+-- The same for a copy that has burned away and is made again, without an expiry so far.
+local function revive(arm, ttl)
+  local old = string.match(arm, '^%d+:%d:(%-?%d+):')
+  if old == '-2' then
+    if tonumber(ttl) > 0 then redis.call('PEXPIRE', D, ttl) end
+  elseif old ~= '-1' then
+    redis.call('PEXPIREAT', D, old)
+  end
+end
 )lua";
 
 constexpr std::string_view kValue = R"lua(
@@ -110,8 +119,19 @@ if not (arm and string.match(arm, '^%d+:0:')) then
   taint()
   return 0
 end
-if ARGV[2] == 'SET' then
+if ARGV[2] == 'SET' and ARGV[3] == 'KEEP' then
+  local there = redis.call('EXISTS', D) == 1
+  redis.call('SET', D, ARGV[6], 'KEEPTTL')
+  if there then restore(arm, ARGV[4]) else revive(arm, ARGV[4]) end
+elseif ARGV[2] == 'SET' then
   if ARGV[3] == '' then redis.call('SET', D, ARGV[6]) else redis.call('SET', D, ARGV[6], ARGV[3], ARGV[4]) end
+elseif ARGV[2] == 'EXPIRE' then
+  if ARGV[4] == '-1' then redis.call('PERSIST', D) else redis.call('PEXPIREAT', D, ARGV[4]) end
+elseif ARGV[2] == 'HDEL' and redis.call('TYPE', D).ok == 'hash' then
+  for i = 6, #ARGV, 7000 do
+    redis.call('HDEL', D, unpack(ARGV, i, math.min(i + 6999, #ARGV)))
+  end
+  restore(arm, ARGV[4])
 elseif ARGV[2] == 'HSET' and redis.call('TYPE', D).ok == 'hash' then
   store_fields(6)
   restore(arm, ARGV[4])
@@ -148,7 +168,9 @@ return {'LEASE'}
 )lua";
 
 constexpr std::string_view kFill = R"lua(
-local kind, what, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local kind, what, ttl, till = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6])
+local over = till and till <= now
+if over then what = 'ABSENT' end
 local mine = L and string.match(L, '^(.*):%d+$') == token
 local found, failed = value(kind)
 if mine or (what ~= 'NONE' and not found) then redis.call('HDEL', S, 'L') end
@@ -156,20 +178,60 @@ if failed then return failed end
 if found then return {'PRESENT', found} end
 if not mine or what == 'NONE' then
   if what == 'VALUE' then redis.call('HDEL', S, 'N') end
-  return {'REFUSED'}
+  return over and {'EXPIRED', 0} or {'REFUSED'}
 end
+if till and not over then ttl = math.min(ttl > 0 and ttl or 1e15, till - now) end
 if live > 0 then ttl = math.min(ttl > 0 and ttl or 1e15, tonumber(ARGV[5])) end
 if what == 'ABSENT' then
-  if live == 0 and ttl > 0 then
+  if live == 0 and ttl > 0 and not over then
     redis.call('HSET', S, 'N', whole(now + ttl))
     keep(ttl)
   end
-  return {'STORED'}
+  return over and {'EXPIRED', 1} or {'STORED'}
 end
 redis.call('HDEL', S, 'N')
-if kind == 'S' then redis.call('SET', D, ARGV[6]) else store_fields(6) end
+if kind == 'S' then redis.call('SET', D, ARGV[7]) else store_fields(7) end
 if ttl > 0 then redis.call('PEXPIRE', D, whole(ttl)) end
 return {'STORED'}
+)lua";
+
+// Behind a fuse the expiry is the one that the arm remembers. Of several writes at a time none gives anything back.
+constexpr std::string_view kExpire = R"lua(
+local mode, amount, conditions = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+if redis.call('EXISTS', D) == 0 then return {-1} end
+local found, failed
+if ARGV[5] ~= '' then
+  found, failed = value(ARGV[5])
+  if failed then return failed end
+end
+if mode == '' then return {1, found} end
+local visible = redis.call('PEXPIRETIME', D)
+local old = visible
+for _, arm in pairs(arms) do
+  local before, fused = string.match(arm, '^%d+:%d:(%-?%d+):(%-?%d+)$')
+  if before ~= '-2' and fused == whole(visible) then old = tonumber(before) end
+end
+local at = mode == 'PERSIST' and -1 or mode == 'PX' and now + amount or amount
+local function has(condition) return string.find(conditions, condition, 1, true) end
+local apart = (mode == 'PERSIST' and old == -1) or (has('N') and old ~= -1) or (has('X') and old == -1) or
+              (has('G') and (old == -1 or at <= old)) or (has('L') and old ~= -1 and at >= old)
+if apart then return {0, found} end
+if mode ~= 'PERSIST' and at <= now then
+  redis.call('DEL', D)
+  return {1, found}
+end
+if live == 0 then
+  if at == -1 then redis.call('PERSIST', D) else redis.call('PEXPIREAT', D, whole(at)) end
+  return {1, found}
+end
+if at ~= -1 and (visible == -1 or at < visible) then
+  redis.call('PEXPIREAT', D, whole(at))
+  visible = at
+end
+for field, arm in pairs(arms) do
+  redis.call('HSET', S, field, (string.gsub(arm, '^(%d+:%d:).*$', '%1' .. whole(at) .. ':' .. whole(visible))))
+end
+return {1, found}
 )lua";
 
 constexpr std::string_view kInval = R"lua(
@@ -232,6 +294,11 @@ const Script& lease() {
 
 const Script& fill() {
   static const Script script = make("fill", kValue, kStoreFields, kFill);
+  return script;
+}
+
+const Script& expire() {
+  static const Script script = make("expire", kValue, kExpire);
   return script;
 }
 

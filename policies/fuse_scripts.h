@@ -14,8 +14,10 @@ namespace sluice::policies::fuse {
 // 1: alone, 0: overlapping, or WRONGTYPE with nothing changed.
 const Script& arm();
 
-// ARGV token, SET|HSET|DEL, ttl option ('', PX or PXAT), ttl_ms, complete (1 or 0), payload. Ends a committed write.
-// SET stores the payload; HSET merges it into a copy that is there, keeping its expiry, or makes one when `complete`.
+// ARGV token, what, ttl option, ttl_ms, complete (1 or 0), payload. Ends a committed write. What becomes of the copy:
+// SET stores the payload, with the ttl option '', PX, PXAT or KEEP (the expiry it had; ttl_ms if it had none to keep);
+// HSET merges the payload into a copy that is there, keeping its expiry, or makes one when `complete`; HDEL removes the
+// fields named; EXPIRE gives it the expiry ttl_ms (Unix time; -1: none); DEL drops it.
 // 1: done as asked, 0: overlapped, the copy was dropped instead.
 const Script& apply();
 
@@ -25,9 +27,17 @@ const Script& abort();
 // ARGV token, lease_ms, kind (S or H). {HIT, value}, {NEG}, {WAIT, ms} or {LEASE}.
 const Script& lease();
 
-// ARGV token, kind, what (VALUE, ABSENT or NONE), ttl_ms (0: none), fuse_ms, payload. Ends every SQL read.
-// {PRESENT, value}: answer that one; {STORED}; {REFUSED}: not stored.
+// ARGV token, kind, what (VALUE, ABSENT or NONE), ttl_ms (0: none), fuse_ms, when the row's own time is over (Unix
+// time;
+// '': never), payload. Ends every SQL read.
+// {PRESENT, value}: answer that one; {STORED}; {REFUSED}: not stored; {EXPIRED, 1 or 0}: answer that there is none, and
+// whether nobody else has been told otherwise meanwhile.
 const Script& fill();
+
+// ARGV '', mode (PX, PXAT, PERSIST or '' to read only), ms, conditions (letters of N, X, G, L), kind (S: the value is
+// wanted). Changes the expiry of the copy; while a write is under way the one that the write will give back.
+// {1}, {0} (nothing to change) or {-1} (there is no copy), and the value.
+const Script& expire();
 
 // No ARGV. Drops copy, lease and negative marker; what is being written or filled will not be stored. Copies dropped.
 const Script& inval();

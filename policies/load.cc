@@ -192,10 +192,17 @@ class Load : public Operation {
     if (!result.ok()) return sql_error(result.error, turn);
     std::optional<Copy> copy;
     if (!result.rows.empty()) copy = mapping_->copy(result.rows[0]);
+    if (copy) until_ = mapping_->expiry(result.rows[0]);
     read_ = true;
     if (copy) answer_ = {Answer::Kind::value, std::move(*copy), {}, false};
-    if (!redis_) return land(std::move(answer_), true, turn);
+    if (!redis_) return land(is_over() ? Answer{} : std::move(answer_), true, turn);
     return fill(answer_.kind == Answer::Kind::value ? "VALUE" : "ABSENT", turn);
+  }
+
+  // By our own clock: without Redis there is no other.
+  bool is_over() const {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return until_ && *until_ <= std::chrono::duration_cast<Milliseconds>(now).count();
   }
 
   Step sql_error(const sql::Error& error, Turn& turn) {
@@ -218,7 +225,7 @@ class Load : public Operation {
     const Milliseconds ttl = value ? jittered(options_.ttl, options_.ttl_jitter, turn.random) : options_.negative_ttl;
     RedisCommand command{&fuse::fill(),
                          {"2", request_.key, side_, token_, kind(), what, std::to_string(ttl.count()),
-                          std::to_string(options_.fuse.count())}};
+                          std::to_string(options_.fuse.count()), until_ ? std::to_string(*until_) : ""}};
     if (value && options_.value == conf::ValueMode::hash) {
       command.args.insert(command.args.end(), answer_.copy.fields.begin(), answer_.copy.fields.end());
     } else if (value) {
@@ -232,7 +239,8 @@ class Load : public Operation {
     if (reply == nullptr || reply->is_error()) return land(std::move(answer_), !read_, turn);
     const std::string& verdict = item(*reply, 0).text;
     if (verdict == "PRESENT") return land(present(item(*reply, 1)), true, turn);
-    const bool stored = verdict == "STORED";
+    if (verdict == "EXPIRED") answer_ = {};
+    const bool stored = verdict == "STORED" || (verdict == "EXPIRED" && item(*reply, 1).integer == 1);
     if (leased_ && read_) (stored ? shared_.metrics.fills : shared_.metrics.fills_rejected).add();
     return land(std::move(answer_), stored || !read_, turn);
   }
@@ -276,7 +284,8 @@ class Load : public Operation {
   Milliseconds poll_{0};  // the last pause
   std::shared_ptr<const Mapping> mapping_;
   std::vector<sql::Bound> key_;
-  Answer answer_;  // while the fill is under way
+  Answer answer_;                      // while the fill is under way
+  std::optional<std::int64_t> until_;  // when the row's time is over (ttl_column), as Unix time in milliseconds
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "policies/column_value.h"
 #include "policies/json.h"
+#include "policies/text.h"
 
 namespace sluice::policies {
 namespace {
@@ -36,12 +37,15 @@ Checked<Mapping> Mapping::make(const conf::PolicyOptions& options, const sql::Ta
   Mapping mapping(options);
   std::string wrong = mapping.add_key(table);
   if (wrong.empty()) wrong = mapping.add_fields(table);
+  if (wrong.empty()) wrong = mapping.add_ttl(table);
   if (!wrong.empty()) return Why{"table '" + options.table + "': " + wrong};
-  for (const Field& field : mapping.fields_) {
+  for (Field& field : mapping.fields_) {
     if (!field.shown) continue;
+    field.at = mapping.columns_.size();
     mapping.columns_.push_back(field.column.name);
-    mapping.computed_ |= field.column.generated && !field.is_key;
+    mapping.computed_ |= (field.column.generated || field.column.rewritten) && !field.is_key;
   }
+  if (mapping.ttl_) mapping.columns_.push_back(mapping.ttl_->name);
   return mapping;
 }
 
@@ -56,6 +60,20 @@ std::string Mapping::add_key(const sql::Table& table) {
   if (std::none_of(unique.begin(), unique.end(), [&](const auto& columns) { return same_names(columns, names); })) {
     return "the placeholders of the key are not the columns of a unique key";
   }
+  return {};
+}
+
+std::string Mapping::add_ttl(const sql::Table& table) {
+  if (options_->ttl_column.empty()) return {};
+  const sql::Column* const column = table.find(options_->ttl_column);
+  if (column == nullptr) return "no column '" + options_->ttl_column + "' (ttl_column)";
+  const sql::ColumnType type = column->type;
+  const bool fits =
+      type == sql::ColumnType::timestamp || type == sql::ColumnType::timestamptz || type == sql::ColumnType::integer;
+  if (!fits || !column->nullable || column->generated) {
+    return "column '" + column->name + "' (ttl_column) is not a timestamp or integer that may be NULL";
+  }
+  ttl_ = *column;
   return {};
 }
 
@@ -78,7 +96,11 @@ std::string Mapping::add_fields(const sql::Table& table) {
   }
   std::set<std::string> names;
   for (const sql::Column& column : table.columns) {
-    Field field{field_of(column), column, false, wanted.empty() || has(wanted, column.name)};
+    if (column.name == options_->ttl_column) continue;
+    Field field;
+    field.name = field_of(column);
+    field.column = column;
+    field.shown = wanted.empty() || has(wanted, column.name);
     field.is_key = std::find(key_.begin(), key_.end(), column) != key_.end();
     field.in_primary_key = !table.unique_keys.empty() && has(table.unique_keys.front(), column.name);
     if (!field.shown && !field.is_key) continue;
@@ -102,7 +124,7 @@ Checked<std::vector<sql::Bound>> Mapping::key(std::string_view redis_key) const 
   if (!options_->key.match(redis_key, values)) return Why{"the key does not match " + options_->key.text()};
   std::vector<sql::Bound> bound;
   for (std::size_t i = 0; i < key_.size(); ++i) {
-    auto value = value_of_text(values[i], key_[i].type);
+    auto value = value_of_text(values[i], key_[i]);
     if (!value) return Why{"'" + key_[i].name + "' in the key is " + value.why()};
     if (text_of(*value, key_[i].type) != values[i]) return Why{"'" + key_[i].name + "' in the key is not canonical"};
     bound.push_back({key_[i].name, std::move(*value)});
@@ -138,6 +160,43 @@ std::optional<Copy> Mapping::copy(const sql::Row& row) const {
   return copy;
 }
 
+const Mapping::Field& Mapping::raw_field() const {
+  return *std::find_if(fields_.begin(), fields_.end(),
+                       [&](const Field& field) { return field.column.name == options_->column; });
+}
+
+std::string Mapping::forbidden(const Field& field) const {
+  if (field.is_key) return refused(field.name, "part of the key");
+  if (field.column.generated) return refused(field.name, "computed by the database");
+  return {};
+}
+
+std::vector<std::string> Mapping::resettable() const {
+  std::vector<std::string> columns;
+  for (const Field& field : fields_) {
+    if (!field.is_key && !field.in_primary_key && !field.column.generated) columns.push_back(field.column.name);
+  }
+  return columns;
+}
+
+std::optional<std::int64_t> Mapping::expiry(const sql::Row& row) const {
+  if (!ttl_) return {};
+  const sql::Value& value = row.back();
+  if (const auto* const number = std::get_if<std::int64_t>(&value)) return *number;
+  const auto* const text = std::get_if<std::string>(&value);
+  return text == nullptr ? std::nullopt : ms_of_utc(*text);
+}
+
+sql::Bound Mapping::ttl_bound(std::optional<std::int64_t> at) const {
+  if (!at) return {ttl_->name, {}};
+  if (ttl_->type == sql::ColumnType::integer) return {ttl_->name, *at};
+  // A column of whole seconds: the copy must not outlive what it says by being rounded down.
+  const bool whole = ttl_->scale >= 0 && ttl_->scale < 3;
+  std::string text = utc_of_ms(whole ? (*at + 999) / 1000 * 1000 : *at);
+  if (ttl_->type == sql::ColumnType::timestamp) text.pop_back();
+  return {ttl_->name, std::move(text)};
+}
+
 std::string Mapping::refused(std::string_view field, std::string_view why) const {
   return "field '" + shortened(field) + "' is " + std::string(why);
 }
@@ -151,10 +210,8 @@ Checked<Change> Mapping::replace(std::string_view redis_key, std::string_view va
 }
 
 Checked<Change> Mapping::replace_bytes(std::string_view value) const {
-  const auto field =
-      std::find_if(fields_.begin(), fields_.end(), [&](const Field& f) { return f.column.name == options_->column; });
-  if (field == fields_.end()) return Why{unknown(options_->column)};
-  auto bound = value_of_text(value, field->column.type);
+  const Field& field = raw_field();
+  auto bound = value_of_text(value, field.column);
   if (!bound) return Why{"the value is " + bound.why()};
   Change change;
   change.values.push_back({options_->column, std::move(*bound)});
@@ -180,7 +237,7 @@ Checked<Change> Mapping::replace_object(std::string_view redis_key, std::string_
       dropped |= options_->unknown_fields == UnknownFields::ignore;
       continue;
     }
-    auto bound = value_of_json(member, field->column.type);
+    auto bound = value_of_json(member, field->column);
     if (!bound) return Why{refused(member.name, bound.why())};
     if (known.size() > 1) known += ',';
     json::append_string(known, member.name);
@@ -195,9 +252,8 @@ Checked<Change> Mapping::replace_object(std::string_view redis_key, std::string_
     sent.insert(field->column.name);
     change.values.push_back({field->column.name, std::move(*bound)});
   }
-  for (const Field& field : fields_) {
-    if (field.is_key || field.in_primary_key || field.column.generated || sent.contains(field.column.name)) continue;
-    change.reset.push_back(field.column.name);
+  for (std::string& column : resettable()) {
+    if (!sent.contains(column)) change.reset.push_back(std::move(column));
   }
   change.copy.text = dropped ? known + "}" : std::string(value);
   return change;
@@ -215,7 +271,7 @@ Checked<Change> Mapping::merge(std::string_view redis_key, std::span<const std::
       change.copy.fields.insert(change.copy.fields.end(), {fields[i], fields[i + 1]});
       continue;
     }
-    auto value = value_of_text(fields[i + 1], field->column.type);
+    auto value = value_of_text(fields[i + 1], field->column);
     if (!value) return Why{refused(fields[i], value.why())};
     sql::Bound bound{field->column.name, std::move(*value)};
     if (field->is_key) {

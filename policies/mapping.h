@@ -39,7 +39,7 @@ class Mapping {
 
   // The key columns of a Redis key; refuses a key that is not the one its row would get.
   Checked<std::vector<sql::Bound>> key(std::string_view redis_key) const;
-  // The columns that copy() expects, in order.
+  // The columns that copy() and expiry() expect, in order.
   const std::vector<std::string>& columns() const { return columns_; }
   // Nullopt when the row is nothing that Redis could hold: a raw NULL, a hash without fields.
   std::optional<Copy> copy(const sql::Row& row) const;
@@ -51,31 +51,48 @@ class Mapping {
   // The database changes mapped columns itself: what a client wrote is not what a fill would read.
   bool computed() const { return computed_; }
 
- private:
+  // --- For those who change single fields.
   struct Field {
     std::string name;
     sql::Column column;
     bool is_key = false;
     bool shown = false;           // part of the value
     bool in_primary_key = false;  // never reset: it identifies the row, whatever the policy's own key is
+    std::size_t at = 0;           // shown: its place in columns()
   };
+  // Null: there is none of this name.
+  const Field* find(std::string_view name) const;
+  // The one column of a raw policy.
+  const Field& raw_field() const;
+  // What a client may not change about the field, or nothing. `key_values`: of key().
+  std::string forbidden(const Field& field) const;
+  std::string refused(std::string_view field, std::string_view why) const;
+  std::string unknown(std::string_view field) const;
+  // Every column that a whole new value resets.
+  std::vector<std::string> resettable() const;
 
+  // --- ttl_column
+  bool has_ttl() const { return ttl_.has_value(); }
+  // When the row expires, as Unix time in milliseconds; nullopt: never.
+  std::optional<std::int64_t> expiry(const sql::Row& row) const;
+  sql::Bound ttl_bound(std::optional<std::int64_t> at) const;
+
+ private:
   explicit Mapping(const conf::PolicyOptions& options) : options_(&options) {}
   std::string add_fields(const sql::Table& table);  // empty, or what is wrong
   std::string add_key(const sql::Table& table);
+  std::string add_ttl(const sql::Table& table);
   std::string field_of(const sql::Column& column) const;
-  const Field* find(std::string_view name) const;
 
   Checked<Change> replace_object(std::string_view redis_key, std::string_view value) const;
   Checked<Change> replace_bytes(std::string_view value) const;
-  std::string refused(std::string_view field, std::string_view why) const;
-  std::string unknown(std::string_view field) const;
 
   const conf::PolicyOptions* options_;
   std::vector<Field> fields_;     // in the table's order
   std::vector<sql::Column> key_;  // in the template's order
   std::vector<std::string> columns_;
   bool computed_ = false;
+  std::optional<sql::Column> ttl_;
 };
 
 }  // namespace sluice::policies

@@ -23,6 +23,8 @@ struct PolicyOptions;
 namespace sluice::policies {
 
 struct PolicyMetrics;
+struct Shared;
+class Policy;
 
 using Milliseconds = std::chrono::milliseconds;
 using TimePoint = std::chrono::steady_clock::time_point;
@@ -100,11 +102,12 @@ class Operation {
 
 // What the proxy does with a command on a key that a policy owns.
 enum class Handling : std::uint8_t {
-  forward,  // unchanged; the reply passes untouched
-  read,     // forward; when the reply is nil (GET) or empty (HGETALL), begin() with Verb::miss
-  operate,  // begin() with Verb::command; nothing is forwarded
-  guard,    // forward inside MULTI/EXEC behind guard_command(), which clears the key's lease and negative marker
-  reject,   // answer rejection()
+  forward,     // unchanged; the reply passes untouched
+  read,        // forward; when the reply is nil (GET) or empty (HGETALL), begin() with Verb::miss
+  operate,     // begin() with Verb::command; nothing is forwarded
+  guard,       // forward inside MULTI/EXEC behind guard_command(), which clears the key's lease and negative marker
+  invalidate,  // forward, then drop the copy before the reply is passed on
+  reject,      // answer rejection()
 };
 
 enum class Verb : std::uint8_t {
@@ -117,11 +120,18 @@ enum class Verb : std::uint8_t {
   sync,  // SLUICE ...: about `key`; for sync and invalidate it may be a pattern
 };
 
+// One of several keys of a command, and the policy that owns it.
+struct RequestKey {
+  Policy* policy;
+  std::string key;
+};
+
 struct Request {
   Verb verb = Verb::command;
   const resp::CommandInfo* command = nullptr;  // command, miss
   std::vector<std::string> args;               // command, miss: as sent, the key resolved through the alias
-  std::string key;  // the real key; a pattern or empty (the whole policy) for sync, invalidate
+  std::vector<RequestKey> keys;  // command: with several keys, in their order; all of policies that write rows()
+  std::string key;  // the real key (of several the first); a pattern or empty (the whole policy) for sync, invalidate
   resp::Version version = resp::Version::resp2;
   std::string acl_user;     // non-empty: ask Redis (ACL DRYRUN) whether this user may, before anything is applied
   bool redis_down = false;  // the read was not answered by Redis
@@ -148,6 +158,9 @@ class Policy {
   virtual std::uint64_t unflushed() const = 0;
   // The key that exists in Redis while there are such entries, of this proxy or another; empty: there never are.
   virtual std::string dirty_key() const { return {}; }
+
+  // What the operations share, of a policy that writes rows of a table; otherwise null.
+  virtual Shared* rows() { return nullptr; }
 
   virtual const PolicyMetrics& metrics() const = 0;
   virtual PolicyMetrics& metrics() = 0;

@@ -22,7 +22,7 @@ struct PolicyMetrics {
   Count writes_ok, writes_refused, writes_unavailable, writes_unknown, overlaps;
   Count increments, flushes, flushed_rows, flush_errors;
   Count dirty, oldest_dirty_ms;  // gauges, as of the last look
-  Count rejected_commands;
+  Count rejected_commands, unmanaged_writes;
 };
 
 }  // namespace sluice::policies

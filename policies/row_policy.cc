@@ -20,7 +20,15 @@ bool deletes(CommandId id) { return id == CommandId::del || id == CommandId::unl
 
 Handling handling_of_write(const conf::PolicyOptions& options, CommandId id) {
   if (deletes(id)) return options.on_delete == conf::OnDelete::cache ? Handling::guard : Handling::reject;
-  return options.unmanaged_writes == conf::Unmanaged::forward ? Handling::guard : Handling::reject;
+  switch (options.unmanaged_writes) {
+    case conf::Unmanaged::forward:
+      return Handling::guard;
+    case conf::Unmanaged::invalidate:
+      return Handling::invalidate;
+    case conf::Unmanaged::reject:
+      break;
+  }
+  return Handling::reject;
 }
 
 }  // namespace

@@ -83,8 +83,9 @@ std::vector<resp::Reply> split_reply(const Script& script, resp::Reply reply, st
 
 const std::vector<const Script*>& all_scripts() {
   static const std::vector<const Script*> scripts = {
-      &fuse::arm(),     &fuse::apply(),    &fuse::abort(),    &fuse::lease(),   &fuse::fill(),     &fuse::inval(),
-      &counters::add(), &counters::load(), &counters::seed(), &counters::set(), &counters::read(), &counters::clean(),
+      &fuse::arm(),     &fuse::apply(),    &fuse::abort(),     &fuse::lease(),    &fuse::fill(),
+      &fuse::inval(),   &fuse::expire(),   &counters::add(),   &counters::load(), &counters::seed(),
+      &counters::set(), &counters::read(), &counters::clean(),
   };
   return scripts;
 }

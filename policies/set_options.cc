@@ -11,8 +11,26 @@
 namespace sluice::policies {
 namespace {
 
+using When = SetOptions::When;
+
 // Redis adds "now" to a relative time and refuses what overflows; this is later than any now.
 constexpr std::int64_t kLatestNow = std::int64_t{1} << 43U;
+
+bool is_unit(std::string_view word) { return word == "EX" || word == "PX" || word == "EXAT" || word == "PXAT"; }
+
+// One word of SET's options, other than an expiry. False: there is no such option, or not together with the others.
+bool take_word(const std::string& word, SetOptions& options) {
+  if (word == "NX" || word == "XX") {
+    const When when = word == "NX" ? When::absent : When::present;
+    if (options.when != When::always && options.when != when) return false;
+    options.when = when;
+    return true;
+  }
+  if (word == "GET") return options.get = true;
+  return word == "KEEPTTL" && (options.keep_ttl = true);
+}
+
+}  // namespace
 
 std::string upper(std::string_view text) {
   std::string out(text);
@@ -21,51 +39,47 @@ std::string upper(std::string_view text) {
   return out;
 }
 
-// True when `options` cannot go together.
-bool clash(const SetOptions& seen, bool nx, bool xx, bool keep) { return (nx && xx) || (keep && !seen.option.empty()); }
-
-Checked<std::int64_t> milliseconds(std::string_view text, bool in_seconds, bool relative) {
-  const Why invalid{"ERR invalid expire time in 'set' command"};
-  const auto number = resp::parse_integer(text);
-  if (!number) return Why{std::string(kNotInteger)};
+Checked<Expiry> parse_any_expiry(std::string_view unit, std::string_view number, std::string_view command) {
+  const Why invalid{"ERR invalid expire time in '" + std::string(command) + "' command"};
+  const auto parsed = resp::parse_integer(number);
+  if (!parsed) return Why{std::string(kNotInteger)};
+  const std::string name = upper(unit);
   constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
-  if (*number <= 0 || (in_seconds && *number > kMax / 1000)) return invalid;
-  const std::int64_t ms = in_seconds ? *number * 1000 : *number;
-  if (relative && ms > kMax - kLatestNow) return invalid;
-  return ms;
+  const bool in_seconds = name[0] == 'E';
+  if (in_seconds && (*parsed > kMax / 1000 || *parsed < -kMax / 1000)) return invalid;
+  const std::int64_t ms = in_seconds ? *parsed * 1000 : *parsed;
+  const bool absolute = name.size() == 4;
+  if (!absolute && ms > kMax - kLatestNow) return invalid;
+  return Expiry{absolute, ms};
 }
 
-}  // namespace
+Checked<Expiry> parse_expiry(std::string_view unit, std::string_view number, std::string_view command) {
+  auto expiry = parse_any_expiry(unit, number, command);
+  if (expiry && expiry->milliseconds <= 0) {
+    return Why{"ERR invalid expire time in '" + std::string(command) + "' command"};
+  }
+  return expiry;
+}
 
 Checked<SetOptions> parse_set_options(std::span<const std::string> options) {
   const Why syntax{std::string(kSyntaxError)};
   SetOptions parsed;
-  bool nx = false;
-  bool xx = false;
-  bool keep = false;
-  std::string_view amount;
-  bool in_seconds = false;
+  std::string unit;
+  std::string amount;
   for (std::size_t i = 0; i < options.size(); ++i) {
     const std::string word = upper(options[i]);
-    nx |= word == "NX";
-    xx |= word == "XX";
-    keep |= word == "KEEPTTL";
-    const bool expiry = word == "EX" || word == "PX" || word == "EXAT" || word == "PXAT";
-    if (word == "NX" || word == "XX" || word == "KEEPTTL" || word == "GET") {
-      if (parsed.unsupported.empty()) parsed.unsupported = word;
-    } else if (expiry && parsed.option.empty() && i + 1 < options.size()) {
-      in_seconds = word[0] == 'E';
-      parsed.option = word.size() == 4 ? "PXAT" : "PX";
+    if (is_unit(word) && unit.empty() && i + 1 < options.size()) {
+      unit = word;
       amount = options[++i];
-    } else {
+    } else if (!take_word(word, parsed)) {
       return syntax;
     }
-    if (clash(parsed, nx, xx, keep)) return syntax;
+    if (parsed.keep_ttl && !unit.empty()) return syntax;
   }
-  if (parsed.option.empty()) return parsed;
-  const auto ms = milliseconds(amount, in_seconds, parsed.option == "PX");
-  if (!ms) return Why{ms.why()};
-  parsed.milliseconds = *ms;
+  if (unit.empty()) return parsed;
+  const auto expiry = parse_expiry(unit, amount, "set");
+  if (!expiry) return Why{expiry.why()};
+  parsed.expiry = *expiry;
   return parsed;
 }
 

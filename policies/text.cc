@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -241,6 +242,49 @@ std::string utc_of_ms(std::int64_t unix_ms) {
   const Days days = std::chrono::floor<std::chrono::days>(at);
   const auto of_day = (at - days).count();
   return print({days, {static_cast<int>(of_day / 1000), static_cast<int>(of_day % 1000) * 1000}}) + "Z";
+}
+
+std::optional<std::int64_t> ms_of_utc(std::string_view text) {
+  const auto minutes_east = take_zone(text);
+  const auto at = parse_timestamp(text);
+  if (!minutes_east || !at) return {};
+  const std::chrono::sys_seconds utc =
+      at->days + std::chrono::seconds(at->time.seconds) - std::chrono::minutes(*minutes_east);
+  return utc.time_since_epoch().count() * 1000 + at->time.micros / 1000;
+}
+
+Checked<std::string> canonical_decimal(std::string_view text, int scale) {
+  constexpr std::int64_t kDigitsMax = 1000;
+  const bool negative = text.starts_with('-');
+  if (negative) text.remove_prefix(1);
+  const std::size_t e = std::min(text.find_first_of("eE"), text.size());
+  std::int64_t exponent = 0;
+  if (e < text.size()) {
+    std::string_view power = text.substr(e + 1);
+    if (power.starts_with('+')) power.remove_prefix(1);
+    const auto [end, failed] = std::from_chars(power.data(), power.data() + power.size(), exponent);
+    if (failed != std::errc() || exponent > kDigitsMax || exponent < -kDigitsMax) return Why{"too large a number"};
+  }
+  const std::string_view mantissa = text.substr(0, e);
+  const std::size_t point = std::min(mantissa.find('.'), mantissa.size());
+  std::string digits(mantissa.substr(0, point));
+  if (point < mantissa.size()) digits += mantissa.substr(point + 1);
+  std::int64_t whole = static_cast<std::int64_t>(point) + exponent;  // digits before the point
+  if (whole <= 0) digits.insert(0, static_cast<std::size_t>(1 - whole), '0');
+  whole = std::max<std::int64_t>(whole, 1);
+  if (static_cast<std::int64_t>(digits.size()) < whole) digits.resize(static_cast<std::size_t>(whole), '0');
+  std::string fraction = digits.substr(static_cast<std::size_t>(whole));
+  digits.resize(static_cast<std::size_t>(whole));
+  digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
+  if (scale >= 0) {
+    const auto kept = static_cast<std::size_t>(scale);
+    if (fraction.size() > kept && fraction.find_first_not_of('0', kept) != std::string::npos) {
+      return Why{"a number with more than " + std::to_string(scale) + " digits after the point"};
+    }
+    fraction.resize(kept, '0');
+  }
+  const bool zero = (digits + fraction).find_first_not_of('0') == std::string::npos;
+  return (negative && !zero ? "-" : "") + digits + (fraction.empty() ? "" : ".") + fraction;
 }
 
 Checked<std::string> canonical_uuid(std::string_view text) {

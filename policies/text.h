@@ -26,6 +26,9 @@ Checked<std::string> canonical_time(std::string_view text);         // 12:00:00[
 Checked<std::string> canonical_timestamp(std::string_view text);    // a date alone is its midnight; 'T' or ' ' between
 Checked<std::string> canonical_timestamptz(std::string_view text);  // Z, +hh:mm or nothing (UTC); answers with Z
 std::string utc_of_ms(std::int64_t unix_ms);                        // the canonical timestamp with Z
+std::optional<std::int64_t> ms_of_utc(std::string_view text);       // the reverse, also without Z
+// A number (is_number) without exponent and with exactly `scale` digits after the point; -1: as many as it has.
+Checked<std::string> canonical_decimal(std::string_view text, int scale);
 Checked<std::string> canonical_uuid(std::string_view text);
 
 }  // namespace sluice::policies

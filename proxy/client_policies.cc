@@ -49,6 +49,7 @@ bool Client::take_routed(const resp::CommandInfo& info, const resp::Command& com
       return take_operation(info, command, route.policy);
     case Route::Kind::guard:
     case Route::Kind::script:
+      if (route.unmanaged) loop_.wrote_past(route.policy, info);
       return take_guarded(wire, plan, route.kind == Route::Kind::script);
     case Route::Kind::reject:
       if (!take_rejected(loop_.router().rejection())) return false;
@@ -90,7 +91,8 @@ bool Client::take_read(std::string_view wire, std::uint32_t policy) {
 bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy) {
   flush_run();
   if (!session_.user().empty() && upstream() == nullptr) return await_upstream();  // Redis may know the user no more
-  const std::size_t row = row_of(loop_.router().key());
+  const bool several = !loop_.router().keys().empty();
+  const std::size_t row = several ? ReplyQueue::kEveryRow : row_of(loop_.router().key());
   const bool write = info.has(resp::flag::write);
   if (outstanding_ != 0 || replies_.is_row_busy(row, info) || replies_.size() >= kSlotsMax) return false;
   policies::Request request;
@@ -98,6 +100,7 @@ bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& 
   request.command = &info;
   request.args = loop_.router().args(command);
   request.key = loop_.router().key();
+  request.keys = loop_.router().keys();
   request.version = session_.version();
   request.acl_user = loop_.user_to_check(session_.user());
   const std::uint64_t slot = open_slot(row, &info, write);
@@ -271,7 +274,8 @@ void Client::held_reply(std::string_view note, std::string_view reply) {
   effect_seen(note, reply);
   --outstanding_;
   const std::uint64_t slot = open_slot(0, nullptr, false);
-  loop_.start(make_guard_clearing(decode_keys(note.substr(1)), std::string(reply)), id_, slot);
+  loop_.start(make_guard_clearing(loop_.router().guards_of(decode_keys(note.substr(1))), std::string(reply)), id_,
+              slot);
 }
 
 void Client::read_lost(std::uint32_t policy, std::string_view wire, bool sent, const std::string& reason) {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "policies/fuse_scripts.h"
 #include "resp/encode.h"
 
 namespace sluice::proxy {
@@ -18,12 +19,18 @@ using policies::Turn;
 
 class GuardClearing final : public policies::Operation {
  public:
-  GuardClearing(const std::vector<std::string>& keys, std::string reply) : keys_(keys), reply_(std::move(reply)) {}
+  GuardClearing(std::vector<Guard> guards, std::string reply) : guards_(std::move(guards)), reply_(std::move(reply)) {}
 
   Step start(Turn&) override {
     CallRedis call;
-    for (const std::string& key : keys_)
-      call.commands.push_back({nullptr, {"HDEL", policies::side_key(key), "L", "N"}});
+    for (const Guard& guard : guards_) {
+      const std::string side = policies::side_key(guard.key);
+      if (guard.drop) {
+        call.commands.push_back({&policies::fuse::inval(), {"2", guard.key, side}});
+      } else {
+        call.commands.push_back({nullptr, {"HDEL", side, "L", "N"}});
+      }
+    }
     return call;
   }
 
@@ -31,7 +38,7 @@ class GuardClearing final : public policies::Operation {
   Step resume(Event, Turn&) override { return Finish{std::move(reply_)}; }
 
  private:
-  std::vector<std::string> keys_;
+  std::vector<Guard> guards_;
   std::string reply_;
 };
 
@@ -132,8 +139,8 @@ std::unique_ptr<policies::Operation> make_right_to_read(std::string acl_user, st
   return std::make_unique<RightToRead>(std::move(acl_user), std::move(key), std::move(reply));
 }
 
-std::unique_ptr<policies::Operation> make_guard_clearing(const std::vector<std::string>& keys, std::string reply) {
-  return std::make_unique<GuardClearing>(keys, std::move(reply));
+std::unique_ptr<policies::Operation> make_guard_clearing(std::vector<Guard> guards, std::string reply) {
+  return std::make_unique<GuardClearing>(std::move(guards), std::move(reply));
 }
 
 std::unique_ptr<policies::Operation> make_flush_guard(std::vector<std::string> dirty_sets,

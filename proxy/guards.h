@@ -10,8 +10,14 @@
 
 namespace sluice::proxy {
 
-// Clears the leases and negative markers of `keys`, then answers `reply`: for writes that have run already.
-std::unique_ptr<policies::Operation> make_guard_clearing(const std::vector<std::string>& keys, std::string reply);
+// A key that a command wrote past its policy.
+struct Guard {
+  std::string key;
+  bool drop = false;  // what is cached there now must go (unmanaged_writes = "invalidate")
+};
+
+// Clears leases and negative markers, then answers `reply`: for writes that have run already.
+std::unique_ptr<policies::Operation> make_guard_clearing(std::vector<Guard> guards, std::string reply);
 
 // Runs FLUSHALL or FLUSHDB (`args`) unless some policy holds increments or writes that SQL does not have yet
 // (contract.md, "Rules on one connection", 6). `dirty_sets` are the keys that exist while there are any.

@@ -335,7 +335,17 @@ void Loop::on_held_lost(std::string_view note) {
   if (!note.empty()) clear_guards(decode_keys(note.substr(1)));
 }
 
-void Loop::clear_guards(const std::vector<std::string>& keys) { start(make_guard_clearing(keys, {}), {}, 0); }
+void Loop::wrote_past(std::uint32_t policy, const resp::CommandInfo& command) {
+  policies::Policy& owner = router_.policy(policy);
+  owner.metrics().unmanaged_writes.add();
+  log_rarely(Level::warning, "unmanaged " + owner.options().name,
+             "policy '" + owner.options().name + "': " + std::string(command.name) +
+                 " was passed on to Redis; SQL knows nothing of it (unmanaged_writes, multi)");
+}
+
+void Loop::clear_guards(const std::vector<std::string>& keys) {
+  start(make_guard_clearing(router_.guards_of(keys), {}), {}, 0);
+}
 
 void Loop::on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) {
   if (Client* found = find(client)) found->subscription_changed(kind, remaining);

@@ -104,6 +104,8 @@ class Loop final : private UpstreamUser {
   bool is_paused() const { return paused_; }
   // SLUICE CLIENTS or PINS, of all loops.
   void list_clients(bool pins, resp::Version version, ClientId client, std::uint64_t slot);
+  // Counts a write on keys of this policy that the policy has no part in (unmanaged_writes, multi), and warns.
+  void wrote_past(std::uint32_t policy, const resp::CommandInfo& command);
   // Clears leases and negative markers, for nobody to wait for.
   void clear_guards(const std::vector<std::string>& keys);
   // The reply for a slot, if the client is still there.

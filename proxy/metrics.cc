@@ -127,6 +127,8 @@ constexpr std::array kPolicyItems{
                "sluice_policy_oldest_dirty_seconds", "Age of the oldest increment not yet in SQL."},
     PolicyItem{"rejected_commands", &PolicyMetrics::rejected_commands, PolicyItem::Kind::counter,
                "sluice_policy_rejected_commands_total", "Commands refused on the policy's keys."},
+    PolicyItem{"unmanaged_writes", &PolicyMetrics::unmanaged_writes, PolicyItem::Kind::counter,
+               "sluice_policy_unmanaged_writes_total", "Writes on the policy's keys that went to Redis past it."},
 };
 
 template <class T>

@@ -51,6 +51,8 @@ std::string_view meaning(Handling handling) {
       return "is done by sluice, in Redis and SQL as the policy says";
     case Handling::guard:
       return "goes to Redis, together with what makes loads under way harmless";
+    case Handling::invalidate:
+      return "goes to Redis; then what is cached under the key is dropped";
     case Handling::reject:
       return "is refused";
   }

@@ -15,7 +15,9 @@ std::uint64_t ReplyQueue::open(std::size_t row, const resp::CommandInfo* command
 
 bool ReplyQueue::is_row_busy(std::size_t row, const resp::CommandInfo& command) const {
   return slots_ && std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) {
-           return !slot.done && slot.row == row && !(slot.write && slot.command == &command);
+           if (slot.done) return false;
+           if (slot.row == kEveryRow || row == kEveryRow) return true;
+           return slot.row == row && !(slot.write && slot.command == &command);
          });
 }
 

@@ -30,6 +30,8 @@ class ReplyQueue {
   // Some slot waits for a write.
   bool writing() const { return open_writes_ != 0; }
 
+  // The row of a command with several keys: it overlaps with nothing.
+  static constexpr std::size_t kEveryRow = 0;
   // Opens a slot behind everything; returns its number. `row` is a hash of the command's key; `command` is null for
   // what is not one command on one row. A muted slot's reply is not passed on.
   std::uint64_t open(std::size_t row, const resp::CommandInfo* command, bool write, bool muted);

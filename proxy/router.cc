@@ -1,6 +1,7 @@
 // Router: from a command to the policies of its keys.
 #include "proxy/router.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "conf/config.h"
@@ -56,6 +57,7 @@ bool Router::writes(std::uint32_t policy) const {
 Route Router::route(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
   renames_.clear();
   guarded_.clear();
+  request_keys_.clear();
   if (!info.arity_fits(command.args.size()) || info.has(resp::flag::pubsub)) return {};
   if (info.first_key == 1 && info.last_key == 1 && !info.has(resp::flag::movable_keys)) {
     if (table_.find(command.args[1]).kind == Match::Kind::none) return {};
@@ -97,6 +99,7 @@ bool Router::names_policy_db(std::string_view argument) const { return argument 
 Route Router::route_outside(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
   renames_.clear();
   guarded_.clear();
+  request_keys_.clear();
   if (!info.arity_fits(command.args.size())) return {};
   if (info.id == CommandId::flushall || info.id == CommandId::swapdb) {
     return route_server_wide(info, command, in_multi);
@@ -156,7 +159,7 @@ Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, b
                     "' (multi = \"forward\" passes scripts on, past the policy)");
     }
     guarded_.push_back(key_);
-    return {Route::Kind::script, policy};
+    return {Route::Kind::script, policy, false, writes(policy)};
   }
   if (in_multi) return route_in_multi(info, policy, handling);
   switch (handling) {
@@ -168,7 +171,10 @@ Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, b
       return {Route::Kind::operate, policy};
     case Handling::guard:
       guarded_.push_back(key_);
-      return {Route::Kind::guard, policy};
+      return {Route::Kind::guard, policy, false, is_unmanaged(info, policy)};
+    case Handling::invalidate:
+      guarded_.push_back(key_);
+      return {Route::Kind::script, policy, false, is_unmanaged(info, policy)};
     case Handling::reject: {
       Route route = reject(policies_[policy]->rejection(info));
       route.policy = policy;
@@ -187,24 +193,67 @@ Route Router::route_in_multi(const resp::CommandInfo& info, std::uint32_t policy
                   "' (multi = \"forward\" passes it on, past the policy)");
   }
   guarded_.push_back(key_);
-  return {Route::Kind::guard, policy};
+  return {Route::Kind::guard, policy, false, is_unmanaged(info, policy)};
+}
+
+// DEL of a copy is no write past the policy.
+bool Router::is_unmanaged(const resp::CommandInfo& info, std::uint32_t policy) const {
+  return writes(policy) && info.id != CommandId::del && info.id != CommandId::unlink;
+}
+
+std::vector<Guard> Router::guards_of(const std::vector<std::string>& keys) const {
+  std::vector<Guard> guards;
+  for (const std::string& key : keys) {
+    const Match match = table_.find(key);
+    const bool owned = match.kind == Match::Kind::owned;
+    const bool drop = owned && policies_[match.policy]->options().unmanaged_writes == conf::Unmanaged::invalidate;
+    guards.push_back({key, drop});
+  }
+  return guards;
 }
 
 Route Router::route_several(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
   resp::find_keys(info, command, keys_);
   Route all;
+  std::size_t operations = 0;
   for (const std::uint32_t at : keys_) {
     Route route = route_key(info, command, at, in_multi);
     if (route.kind == Route::Kind::reject) return route;
-    if (route.kind == Route::Kind::operate && keys_.size() > 1) {
-      return reject(upper(info.name) + " with several keys not supported on policy '" +
-                    policies_[route.policy]->options().name + "'");
+    if (route.kind == Route::Kind::operate) {
+      ++operations;
+      request_keys_.push_back({policies_[route.policy].get(), key_});
     }
-    if (route.kind != Route::Kind::forward) all = route;
+    route.unmanaged |= all.unmanaged;
+    if (route.kind != Route::Kind::forward && all.kind != Route::Kind::script) all = route;
   }
+  if (operations != 0) return operate_several(info, operations);
   all.renamed = !renames_.empty();
   if (all.renamed) rewrite(command);
   return all;
+}
+
+// All keys are written in one transaction of one database, or none.
+Route Router::operate_several(const resp::CommandInfo& info, std::size_t operations) {
+  const conf::PolicyOptions& first = request_keys_[0].policy->options();
+  if (operations != keys_.size()) {
+    return reject(upper(info.name) + " of keys with and without a policy that writes them not supported on policy '" +
+                  first.name + "': send the others apart");
+  }
+  for (const policies::RequestKey& key : request_keys_) {
+    if (operations > 1 && key.policy->rows() == nullptr) {
+      return reject(upper(info.name) + " with several keys not supported on policy '" + key.policy->options().name +
+                    "'");
+    }
+    if (key.policy->options().backend == first.backend) continue;
+    return reject(upper(info.name) + " of keys in several databases not supported on policy '" + first.name + "'");
+  }
+  key_ = request_keys_[0].key;
+  const auto policy =
+      static_cast<std::uint32_t>(std::find_if(policies_.begin(), policies_.end(),
+                                              [&](const auto& p) { return p.get() == request_keys_[0].policy; }) -
+                                 policies_.begin());
+  if (operations == 1) request_keys_.clear();
+  return {Route::Kind::operate, policy};
 }
 
 Route Router::reject(std::string reason) {

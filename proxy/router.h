@@ -10,6 +10,7 @@
 
 #include "policies/policy.h"
 #include "policies/prefix_table.h"
+#include "proxy/guards.h"
 #include "proxy/sluice_command.h"
 #include "resp/command.h"
 #include "resp/command_table.h"
@@ -32,8 +33,9 @@ struct Route {
   };
   Kind kind = Kind::forward;
   std::uint32_t policy = 0;
-  bool owned = false;    // reject: `policy` rejects it
-  bool renamed = false;  // an alias was resolved: send Router::wire() instead of what the client sent
+  bool owned = false;      // reject: `policy` rejects it
+  bool unmanaged = false;  // guard, script: a write past a policy that writes
+  bool renamed = false;    // an alias was resolved: send Router::wire() instead of what the client sent
 };
 
 // The policies of one loop and the table of their prefixes. Loop thread only.
@@ -58,10 +60,14 @@ class Router {
   // there). `outside`: for a connection in another database.
   bool is_elsewhere(const resp::CommandInfo& info, std::optional<std::string_view> first, bool outside) const;
   const std::vector<std::string>& guarded() const { return guarded_; }
+  // What is to be done for these keys once a command that writes them has run.
+  std::vector<Guard> guards_of(const std::vector<std::string>& keys) const;
   const std::string& rejection() const { return rejection_; }
   const std::string& wire() const { return wire_; }
   // The key, real, of the operation or read.
   const std::string& key() const { return key_; }
+  // Of an operation on several keys: all of them; otherwise empty.
+  const std::vector<policies::RequestKey>& keys() const { return request_keys_; }
   // The command's arguments, with the alias resolved.
   std::vector<std::string> args(const resp::Command& command) const;
 
@@ -84,12 +90,14 @@ class Router {
   Route route_key(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t at, bool in_multi);
   Route route_owned(const resp::CommandInfo& info, std::uint32_t policy, bool in_multi);
   Route route_in_multi(const resp::CommandInfo& info, std::uint32_t policy, policies::Handling handling);
+  Route operate_several(const resp::CommandInfo& info, std::size_t operations);
   Route route_several(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
   Route route_server_wide(const resp::CommandInfo& info, const resp::Command& command, bool in_multi);
   bool names_policy_db(std::string_view argument) const;
   Route reject(std::string reason);
   void rewrite(const resp::Command& command);
   bool writes(std::uint32_t policy) const;
+  bool is_unmanaged(const resp::CommandInfo& info, std::uint32_t policy) const;
 
   const std::string db_;  // where policies act, as text
   std::vector<std::unique_ptr<policies::Policy>> policies_;
@@ -104,6 +112,7 @@ class Router {
   std::string wire_;
   std::string key_;
   std::vector<Rename> renames_;
+  std::vector<policies::RequestKey> request_keys_;
 };
 
 }  // namespace sluice::proxy

@@ -36,7 +36,7 @@ class CacheAside : public ::testing::Test {
   }
   Step lease_step() { return CallRedis{{{&fuse::lease(), {"2", "fruit:1", kSide, kToken, "3000", "S"}}}}; }
   Step fill_step(const std::string& what, const std::string& ttl, std::vector<std::string> payload = {}) {
-    RedisCommand fill{&fuse::fill(), {"2", "fruit:1", kSide, kToken, "S", what, ttl, "1000"}};
+    RedisCommand fill{&fuse::fill(), {"2", "fruit:1", kSide, kToken, "S", what, ttl, "1000", ""}};
     fill.args.insert(fill.args.end(), payload.begin(), payload.end());
     return CallRedis{{std::move(fill)}};
   }

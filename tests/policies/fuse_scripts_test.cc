@@ -33,7 +33,7 @@ class FuseScripts : public ::testing::Test {
   }
   resp::Reply fill(const std::string& token, const std::string& what, std::vector<std::string> payload,
                    const std::string& kind = "S", const std::string& ttl = kHour) {
-    std::vector<std::string> args{"2", kKey, side, token, kind, what, ttl, "1000"};
+    std::vector<std::string> args{"2", kKey, side, token, kind, what, ttl, "1000", ""};
     args.insert(args.end(), payload.begin(), payload.end());
     return redis.run(fuse::fill(), args);
   }

@@ -37,6 +37,34 @@ sql::Row SqlMap::flush_one(const sql::FlushCounters& flush, const sql::CounterDe
   return {after - before};
 }
 
+sql::Result SqlMap::change(const sql::ModifyRow& modify) {
+  sql::Result result = run(sql::ReadRow{modify.table, modify.key, modify.columns});
+  const sql::RowChange change = modify.decision->decide(result.rows.empty() ? nullptr : &result.rows[0]);
+  result.affected = change.kind == sql::RowChange::Kind::write || change.kind == sql::RowChange::Kind::remove ? 1 : 0;
+  if (change.kind == sql::RowChange::Kind::write) {
+    run(sql::ReplaceRow{modify.table, modify.key, change.values, change.reset});
+  } else if (change.kind == sql::RowChange::Kind::remove) {
+    rows_.erase(name(modify.key));
+  }
+  return result;
+}
+
+sql::Result SqlMap::write_all(const sql::WriteRows& all) {
+  const auto before = rows_;
+  sql::Result whole;
+  whole.affected = 1;
+  for (const sql::RowWrite& write : all.writes) {
+    whole.parts.push_back(std::visit([&](const auto& one) { return run(one); }, write));
+    const auto* const modify = std::get_if<sql::ModifyRow>(&write);
+    if (modify == nullptr) continue;
+    const auto& rows = whole.parts.back().rows;
+    const auto kind = modify->decision->decide(rows.empty() ? nullptr : &rows[0]).kind;
+    if (kind == sql::RowChange::Kind::refuse) whole.affected = 0;
+  }
+  if (whole.affected == 0) rows_ = before;
+  return whole;
+}
+
 sql::Result SqlMap::run(const sql::Op& op) {
   sql::Result result;
   if (std::holds_alternative<sql::Describe>(op)) {
@@ -62,6 +90,14 @@ sql::Result SqlMap::run(const sql::Op& op) {
       cells[bound.column] = bound.value;
     }
     for (const sql::Bound& bound : merge->key) cells[bound.column] = bound.value;
+  } else if (const auto* remove = std::get_if<sql::DeleteRow>(&op)) {
+    result.affected = static_cast<std::int64_t>(rows_.erase(name(remove->key)));
+  } else if (const auto* modify = std::get_if<sql::ModifyRow>(&op)) {
+    return change(*modify);
+  } else if (const auto* all = std::get_if<sql::WriteRows>(&op)) {
+    return write_all(*all);
+  } else if (const auto* statement = std::get_if<sql::RunStatement>(&op)) {
+    statements.push_back(*statement);
   } else if (const auto* count = std::get_if<sql::ReadCounter>(&op)) {
     ++reads;
     const auto row = rows_.find(name(count->key));

@@ -25,9 +25,12 @@ class SqlMap {
   std::size_t size() const { return rows_.size(); }
 
   int reads = 0, flushes = 0;
-  std::string refused_key;  // counter deltas of this Redis key are refused
+  std::vector<sql::RunStatement> statements;  // that were run
+  std::string refused_key;                    // counter deltas of this Redis key are refused
 
  private:
+  sql::Result change(const sql::ModifyRow& modify);
+  sql::Result write_all(const sql::WriteRows& all);
   struct Source {
     std::int64_t n = 0, t = 0;
     bool retired = false;

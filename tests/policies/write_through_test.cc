@@ -165,13 +165,6 @@ TEST_F(WriteThrough, ASetOfAHashPolicyIsTheWrongType) {
   EXPECT_EQ(refusal({"HSET", "fruit:1", "a"}), "-ERR wrong number of arguments for 'hset' command\r\n");
 }
 
-TEST_F(WriteThrough, RefusesConditionsThatSqlWouldHaveToDecide) {
-  for (const char* option : {"NX", "XX", "GET", "KEEPTTL"}) {
-    EXPECT_EQ(refusal({"SET", "fruit:1", kPear, option}),
-              std::string("-ERR sluice: SET with ") + option + " is not supported on policy 'fruit' yet\r\n");
-  }
-}
-
 TEST_F(WriteThrough, RefusesAValueThatDoesNotFitBeforeAnythingIsAsked) {
   EXPECT_EQ(refusal({"SET", "fruit:1", "not json"}), "-ERR sluice: policy 'fruit': not valid JSON (at byte 2)\r\n");
   EXPECT_EQ(refusal({"SET", "fruit:1", R"({"id":2,"name":"x"})"}),
@@ -356,8 +349,10 @@ TEST_F(WriteThrough, HandlesWhatItUnderstandsAndRejectsOtherWrites) {
   EXPECT_EQ(handling("strlen"), Handling::forward);
   EXPECT_EQ(handling("del"), Handling::guard);
   EXPECT_EQ(handling("unlink"), Handling::guard);
-  EXPECT_EQ(handling("append"), Handling::reject);
-  EXPECT_EQ(handling("expire"), Handling::reject);
+  EXPECT_EQ(handling("expire"), Handling::operate);
+  EXPECT_EQ(handling("mset"), Handling::operate);
+  EXPECT_EQ(handling("append"), Handling::reject) << "to JSON";
+  EXPECT_EQ(handling("setrange"), Handling::reject);
   EXPECT_EQ(policy().rejection(*resp::find_command("append")),
             "ERR sluice: APPEND is not supported on policy 'fruit' (see unmanaged_writes)");
 }
@@ -367,11 +362,14 @@ TEST_F(WriteThrough, UnmanagedWritesCanBeForwardedBehindAGuard) {
   EXPECT_EQ(policy().handling(*resp::find_command("append")), Handling::guard);
 }
 
+TEST_F(WriteThrough, UnmanagedWritesCanDropTheCopy) {
+  options.unmanaged_writes = conf::Unmanaged::invalidate;
+  EXPECT_EQ(policy().handling(*resp::find_command("setrange")), Handling::invalidate);
+}
+
 TEST_F(WriteThrough, DeletingTheRowIsNotMistakenForForgettingTheCopy) {
   options.on_delete = conf::OnDelete::row;
-  EXPECT_EQ(policy().handling(*resp::find_command("del")), Handling::reject);
-  EXPECT_EQ(policy().rejection(*resp::find_command("del")),
-            "ERR sluice: DEL is not supported on policy 'fruit' (see on_delete)");
+  EXPECT_EQ(policy().handling(*resp::find_command("del")), Handling::operate);
 }
 
 }  // namespace

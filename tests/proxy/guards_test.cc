@@ -10,6 +10,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "policies/fuse_scripts.h"
+
 namespace sluice::proxy {
 namespace {
 
@@ -57,7 +59,7 @@ TEST(Guards, KeysComeBackAsTheyWere) {
 // --- Clearing -------------------------------------------------------------------------------------------------------
 
 TEST(GuardClearing, ClearsLeaseAndMarkerOfEveryKeyThenAnswers) {
-  Driver driver(make_guard_clearing({"a:1", "b:2"}, ":1\r\n"));
+  Driver driver(make_guard_clearing({{"a:1"}, {"b:2"}}, ":1\r\n"));
   const Step step = driver.start();
   EXPECT_THAT(std::get<CallRedis>(step).commands,
               ElementsAre(RedisCommand{nullptr, {"HDEL", policies::side_key("a:1"), "L", "N"}},
@@ -65,8 +67,14 @@ TEST(GuardClearing, ClearsLeaseAndMarkerOfEveryKeyThenAnswers) {
   EXPECT_EQ(reply_of(driver.replies({integer(1), integer(0)})), ":1\r\n");
 }
 
+TEST(GuardClearing, DropsACopyThatWasWrittenPastItsPolicy) {
+  Driver driver(make_guard_clearing({{"a:1", true}}, "+OK\r\n"));
+  EXPECT_THAT(std::get<CallRedis>(driver.start()).commands,
+              ElementsAre(RedisCommand{&policies::fuse::inval(), {"2", "a:1", policies::side_key("a:1")}}));
+}
+
 TEST(GuardClearing, TheReplyStandsWhenRedisIsLost) {
-  Driver driver(make_guard_clearing({"a:1"}, "+OK\r\n"));
+  Driver driver(make_guard_clearing({{"a:1"}}, "+OK\r\n"));
   driver.start();
   EXPECT_EQ(reply_of(driver.lost(true)), "+OK\r\n");
 }

@@ -84,5 +84,14 @@ TEST_F(ReplyQueueTest, AReplyThatClosesDropsWhatComesAfterItAndLaterFillsAreIgno
   EXPECT_EQ(settled(), "1");
 }
 
+TEST_F(ReplyQueueTest, ACommandOnSeveralRowsOverlapsWithNothing) {
+  write(1);
+  EXPECT_TRUE(queue.is_row_busy(ReplyQueue::kEveryRow, command("mset")));
+  const auto several = queue.open(ReplyQueue::kEveryRow, &command("mset"), true, false);
+  EXPECT_TRUE(queue.is_row_busy(2, command("set")));
+  queue.fill(several, "+OK", false);
+  EXPECT_FALSE(queue.is_row_busy(2, command("set")));
+}
+
 }  // namespace
 }  // namespace sluice::proxy

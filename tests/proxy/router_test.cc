@@ -233,6 +233,80 @@ TEST_F(RouterTest, OneRejectedKeyRejectsTheCommand) {
   rejected({"RENAME", "fruit:1", "users:1"});
 }
 
+constexpr std::string_view kPets = R"(
+[backend.zoo]
+url = "sqlite:zoo.db"
+
+[[policy]]
+name = "cats"
+key = "cat:{id:int}"
+backend = "zoo"
+table = "cats"
+value = "json"
+write = "write-through"
+on_delete = "row"
+
+[[policy]]
+name = "dogs"
+key = "dog:{id:int}"
+alias = "hound:{id:int}"
+backend = "zoo"
+table = "dogs"
+value = "raw"
+column = "name"
+write = "write-through"
+on_delete = "row"
+unmanaged_writes = "invalidate"
+
+[[policy]]
+name = "notes"
+key = "note:{id:int}"
+backend = "shop"
+table = "notes"
+value = "raw"
+column = "text"
+write = "write-through"
+)";
+
+class SeveralKeys : public RouterTest {
+ protected:
+  SeveralKeys() : RouterTest(std::string(kFruit) + std::string(kPets)) {}
+  std::vector<std::string> keys() const {
+    std::vector<std::string> keys;
+    for (const auto& key : router_.keys()) keys.push_back(key.policy->options().name + "/" + key.key);
+    return keys;
+  }
+};
+
+TEST_F(SeveralKeys, OfPoliciesThatWriteAreOneOperation) {
+  EXPECT_EQ(kind({"MSET", "cat:1", "{}", "hound:2", "rex"}), Kind::operate);
+  EXPECT_THAT(keys(), ElementsAre("cats/cat:1", "dogs/dog:2"));
+  EXPECT_EQ(kind({"DEL", "cat:1", "cat:1"}), Kind::operate);
+  EXPECT_THAT(keys(), ElementsAre("cats/cat:1", "cats/cat:1"));
+}
+
+TEST_F(SeveralKeys, OneKeyIsNotSeveral) {
+  EXPECT_EQ(kind({"DEL", "cat:1"}), Kind::operate);
+  EXPECT_THAT(keys(), ElementsAre());
+  EXPECT_EQ(router_.key(), "cat:1");
+}
+
+TEST_F(SeveralKeys, OfSeveralDatabasesAreRefused) {
+  EXPECT_THAT(rejected({"MSET", "cat:1", "{}", "note:2", "x"}), HasSubstr("several databases"));
+}
+
+TEST_F(SeveralKeys, WithAndWithoutAPolicyThatWritesAreRefused) {
+  EXPECT_THAT(rejected({"MSET", "cat:1", "{}", "other", "x"}), HasSubstr("send the others apart"));
+  EXPECT_THAT(rejected({"DEL", "cat:1", "fruit:1"}), HasSubstr("send the others apart"));
+}
+
+TEST_F(SeveralKeys, OnlyTheCopiesOfAPolicyThatSaysSoAreDropped) {
+  EXPECT_EQ(kind({"SETRANGE", "dog:1", "0", "x"}), Kind::script) << "cleared before the reply is passed on";
+  const std::vector<Guard> guards = router_.guards_of({"dog:1", "cat:1", "other"});
+  EXPECT_TRUE(guards[0].drop);
+  EXPECT_FALSE(guards[1].drop || guards[2].drop);
+}
+
 TEST_F(RouterTest, KeysNamedByOptionsAreSeen) {
   EXPECT_EQ(kind({"SORT", "other", "STORE", "fruit:1"}), Kind::guard);
   EXPECT_THAT(router_.guarded(), ElementsAre("fruit:1"));

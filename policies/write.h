@@ -1,0 +1,18 @@
+// Write: carries out a command that writes rows: ARM -> SQL -> APPLY.
+#pragma once
+
+#include <memory>
+
+#include "policies/policy.h"
+#include "policies/shared.h"
+
+namespace sluice::policies {
+
+// For a command of edits.def. `shared` is that of the policy that owns the first key and must outlive it; of a command
+// with several keys all policies write rows of one database.
+std::unique_ptr<Operation> make_write(Shared& shared, Request request);
+
+// Drops the copies of keys that were written while Redis was away.
+std::unique_ptr<Operation> make_drop_forgotten(Shared& shared, std::vector<std::string> keys);
+
+}  // namespace sluice::policies
