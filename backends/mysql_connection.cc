@@ -151,6 +151,12 @@ void MysqlConnection::set_tls() {
 }
 
 Error MysqlConnection::log_in() {
+  // Without it the driver would take any certificate.
+  const std::string* const mode = find(options_->parameters, "ssl-mode");
+  if (mode != nullptr && mode->starts_with("verify") && find(options_->parameters, "ssl-ca") == nullptr) {
+    return error(Failure::schema, "08001",
+                 "ssl-mode=" + *mode + " needs ssl-ca, a file with the certificates to trust");
+  }
   const bool tcp = options_->endpoint.kind == conf::Endpoint::Kind::tcp;
   ++connections_;
   const MYSQL* const opened =

@@ -323,6 +323,10 @@ void MysqlQuery::receive() {
   rows_->bind();
   if (mysql_stmt_bind_result(statement_, rows_->binds.data()) != 0 || mysql_stmt_store_result(statement_) != 0) {
     fail_with_statement();
+    // The driver would go on waiting for rows when the statement is next used.
+    connection_.forget(sql_);
+    statement_ = nullptr;
+    rows_.reset();
     return;
   }
   changes_ = static_cast<std::int64_t>(mysql_stmt_num_rows(statement_));
