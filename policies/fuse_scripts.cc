@@ -35,7 +35,7 @@ local function taint()
   end
 end
 local function keep(ms)
-  if redis.call('PTTL', S) < ms then redis.call('PEXPIRE', S, ms) end
+  if #side == 0 or redis.call('PTTL', S) < ms then redis.call('PEXPIRE', S, ms) end
 end
 local function whole(number) return string.format('%.0f', number) end
 if died then
@@ -99,10 +99,13 @@ if ARGV[4] ~= '' then
 end
 local alone = live == 0
 taint()
-redis.call('HDEL', S, 'L', 'N')
+if L or N then redis.call('HDEL', S, 'L', 'N') end
 local old = redis.call('PEXPIRETIME', D)
-if old == -1 or old > now + ARGV[3] then redis.call('PEXPIRE', D, ARGV[3]) end
-local fused = redis.call('PEXPIRETIME', D)
+local fused = old
+if old == -1 or old > now + ARGV[3] then
+  redis.call('PEXPIRE', D, ARGV[3])
+  fused = redis.call('PEXPIRETIME', D)
+end
 redis.call('HSET', S, 'a:' .. token,
            whole(now + ARGV[2]) .. (alone and ':0:' or ':1:') .. whole(old) .. ':' .. whole(fused))
 keep(ARGV[2] + 1000)
