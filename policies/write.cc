@@ -139,10 +139,12 @@ class Write final : public Operation {
     return CallRedis{questions()};
   }
 
-  Step rights_known(const Event& event, Turn&) {
+  Step rights_known(const Event& event, Turn& turn) {
     if (reply_at(event, 0) == nullptr) return finish_error(upstream_unavailable(), true);
     if (const auto denied = first_denial(event)) return finish_error(*denied);
-    return acknowledge();
+    if (!failure_.empty()) return acknowledge();
+    granted_ = true;
+    return load_or_queue(turn);
   }
 
   bool asks_rights() const { return !request_.acl_user.empty(); }
@@ -209,6 +211,10 @@ class Write final : public Operation {
 
   Step load_or_queue(Turn& turn) {
     if (forgets_only() || !only_cached()) return enter_queues(turn);
+    if (asks_rights() && !granted_) {
+      state_ = State::awaiting_rights;
+      return CallRedis{questions()};
+    }
     Request read;
     read.verb = Verb::miss;
     read.command = resp::find_command("hgetall");
@@ -514,6 +520,7 @@ class Write final : public Operation {
   std::size_t described_ = 0;  // parts whose table is known
   std::size_t entered_ = 0;    // parts whose queue we are at the head of
   std::unique_ptr<Operation> load_;
+  bool granted_ = false;  // the user may; asked before a load
   bool row_exists_ = true;
   bool cached_only_ = false;
   Finish reply_;         // once it is decided

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engines.h"
 #include "harness.h"
 
 namespace sluice::live {
@@ -32,60 +33,117 @@ struct Shown {
   std::string command, output;
 };
 
-std::vector<Shown> console_lines() {
+// Of one block: what is typed, and what it prints.
+std::vector<Shown> console_lines(std::size_t block) {
   std::vector<Shown> list;
-  for (const std::string& block : blocks("console")) {
-    std::istringstream lines(block);
-    for (std::string line; std::getline(lines, line);) {
-      if (line.starts_with("$ ")) {
-        list.push_back({line.substr(2), {}});
-      } else {
-        list.back().output += line + "\n";
-      }
+  std::istringstream lines(blocks("console").at(block));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("$ ")) {
+      list.push_back({line.substr(2), {}});
+    } else {
+      list.back().output += line + "\n";
     }
   }
   return list;
 }
+
+// A sluice with one of the example configurations, on free ports; and the README's commands for it.
+class Example {
+ public:
+  Example(const std::string& configuration, const std::string& redis, const std::string& variable,
+          const std::string& database)
+      : log_(dir_.file("log")) {
+    sluice_.start({SLUICE_BINARY, "-c", SLUICE_SOURCE_DIR "/examples/" + configuration}, log_, [&] {
+      setenv("SLUICE_PORT", port_.c_str(), 1);
+      setenv("SLUICE_ADMIN_PORT", admin_port_.c_str(), 1);
+      setenv("SLUICE_REDIS", redis.c_str(), 1);
+      setenv(variable.c_str(), database.c_str(), 1);
+    });
+    EXPECT_TRUE(eventually([&] { return is_ready(); })) << read_file(log_);
+  }
+  ~Example() {
+    sluice_.signal(SIGTERM);
+    EXPECT_EQ(sluice_.wait(), 0);
+  }
+  Example(const Example&) = delete;
+  Example& operator=(const Example&) = delete;
+
+  // `name` in the README stands for `real`.
+  void expect_as_shown(const std::vector<Shown>& shown, const std::string& name, const std::string& real) const {
+    for (const Shown& line : shown) {
+      std::string command = std::regex_replace(line.command, std::regex("-p 6380"), "-p " + port_);
+      command = std::regex_replace(command, std::regex("127.0.0.1:9380"), "127.0.0.1:" + admin_port_);
+      command = std::regex_replace(command, std::regex(name), real);
+      Output output = run({"/bin/sh", "-c", command});
+      output.text.erase(output.text.find_last_not_of('\n') + 1);
+      EXPECT_EQ(output.text + "\n", line.output) << line.command;
+    }
+  }
+
+ private:
+  bool is_ready() const {
+    try {
+      return http(std::stoi(admin_port_), "GET", "/readyz").status == 200;
+    } catch (const std::exception&) {
+      return false;
+    }
+  }
+
+  TempDir dir_;
+  const std::string log_;
+  const std::string port_ = std::to_string(free_port()), admin_port_ = std::to_string(free_port());
+  Process sluice_;
+};
 
 TEST(Readme, TheCommandsToTryAnswerAsShown) {
   TempDir dir;
   RedisServer redis;
   Database db(dir.file("shop.db"));
   db.exec(read_file(SLUICE_SOURCE_DIR "/examples/quickstart/schema.sql"));
-  const std::string port = std::to_string(free_port());
-  const std::string admin_port = std::to_string(free_port());
-  Process sluice;
-  sluice.start({SLUICE_BINARY, "-c", SLUICE_SOURCE_DIR "/examples/quickstart/sluice.toml"}, dir.file("log"), [&] {
-    setenv("SLUICE_PORT", port.c_str(), 1);
-    setenv("SLUICE_ADMIN_PORT", admin_port.c_str(), 1);
-    setenv("SLUICE_REDIS", redis.url().c_str(), 1);
-    setenv("SLUICE_DB", db.path().c_str(), 1);
-  });
-  ASSERT_TRUE(eventually([&] {
-    try {
-      return http(std::stoi(admin_port), "GET", "/readyz").status == 200;
-    } catch (const std::exception&) {
-      return false;
-    }
-  })) << read_file(dir.file("log"));
-  const std::vector<Shown> shown = console_lines();
+  const Example sluice("quickstart/sluice.toml", redis.url(), "SLUICE_DB", db.path());
+  const std::vector<Shown> shown = console_lines(0);
   EXPECT_GE(shown.size(), 10U);
-  for (const Shown& line : shown) {
-    std::string command = std::regex_replace(line.command, std::regex("-p 6380"), "-p " + port);
-    command = std::regex_replace(command, std::regex("127.0.0.1:9380"), "127.0.0.1:" + admin_port);
-    command = std::regex_replace(command, std::regex("shop.db"), db.path());
-    Output output = run({"/bin/sh", "-c", command});
-    output.text.erase(output.text.find_last_not_of('\n') + 1);
-    EXPECT_EQ(output.text + "\n", line.output) << line.command;
-  }
-  sluice.signal(SIGTERM);
-  EXPECT_EQ(sluice.wait(), 0);
+  sluice.expect_as_shown(shown, "shop.db", db.path());
+}
+
+constexpr const char* kOwnDatabase = "postgresql://app@127.0.0.1:5432/shop";
+
+TEST(Readme, TheCommandsOnOnesOwnDatabaseAnswerAsShown) {
+  RedisServer redis;
+  EngineDatabase db(Engine::postgresql);
+  const std::string create = blocks("sh").at(2);
+  Output created = run({"/bin/sh", "-c",
+                        "cd " SLUICE_SOURCE_DIR " && " + std::regex_replace(create.substr(0, create.find('\n')),
+                                                                            std::regex(kOwnDatabase), db.url())});
+  EXPECT_EQ(created.text, "");
+  const Example sluice("users/sluice.toml", redis.url(), "SLUICE_SQL", db.url());
+  const std::vector<Shown> shown = console_lines(1);
+  EXPECT_GE(shown.size(), 6U);
+  sluice.expect_as_shown(shown, kOwnDatabase, db.url());
+}
+
+TEST(Readme, TheCommandsOnOnesOwnDatabaseAnswerAsShownOnMysqlToo) {
+  RedisServer redis;
+  EngineDatabase db(Engine::mysql);
+  db.exec(read_file(SLUICE_SOURCE_DIR "/examples/users/mysql.sql"));
+  const Example sluice("users/sluice.toml", redis.url(), "SLUICE_SQL", db.url());
+  std::vector<Shown> shown = console_lines(1);
+  std::erase_if(shown, [](const Shown& line) { return line.command.starts_with("psql"); });
+  for (Shown& line : shown)
+    line.output = std::regex_replace(line.output, std::regex("SQLREJECT 23505"), "SQLREJECT 23000");
+  sluice.expect_as_shown(shown, kOwnDatabase, db.url());
+  EXPECT_EQ(db.query("SELECT username, password_hash, date_of_birth, score FROM users"), "ada|5e88|1815-12-10|42");
 }
 
 // These run in scripts/test, or are it.
 TEST(Readme, TheOtherCommandsAreThoseThatCiRuns) {
-  const std::set<std::string> run_elsewhere{"./scripts/quickstart", "./scripts/test",
-                                            "cmake --preset dev && cmake --build --preset dev", "ctest --preset dev",
+  const std::string own = kOwnDatabase;
+  const std::set<std::string> run_elsewhere{"./scripts/quickstart",
+                                            "./scripts/test",
+                                            "psql -q " + own + " -f examples/users/postgresql.sql",
+                                            "SLUICE_SQL=" + own + " build/release/sluice -c examples/users/sluice.toml",
+                                            "cmake --preset dev && cmake --build --preset dev",
+                                            "ctest --preset dev",
                                             "scripts/redis-suite"};
   std::size_t lines_seen = 0;
   for (const std::string& block : blocks("sh")) {

@@ -429,6 +429,25 @@ TEST_F(OpsFieldCommands, MinusForgetsTheCopyAndTildeTheRowToo) {
   EXPECT_FALSE(sql.has(number(1)));
 }
 
+TEST_F(OpsFieldCommands, WhoMayNotWriteTheStreamGetsNothingDone) {
+  redis({"ACL", "SETUSER", "bob", "on", ">x", "~fruit:*", "+@all"});
+  Request request = command({"HSET", "fruit:1", "quantity", "10", "#", "=a1"});
+  request.acl_user = "bob";
+  EXPECT_TRUE(proxy().run(std::move(request)).starts_with("-NOPERM "));
+  EXPECT_EQ(sql.row(number(1))["quantity"], number(3));
+  EXPECT_EQ(acknowledged("{fruit:1}a1"), "(none)");
+  redis({"ACL", "DELUSER", "bob"});
+}
+
+TEST_F(OpsFieldCommands, WhoMayNotWriteTheKeyLoadsNothing) {
+  redis({"ACL", "SETUSER", "bob", "on", ">x", "~other:*", "+@all"});
+  Request request = command({"HSET", "fruit:1", "quantity", "10", "#", "+"});
+  request.acl_user = "bob";
+  EXPECT_TRUE(proxy().run(std::move(request)).starts_with("-NOPERM "));
+  EXPECT_EQ(sql.reads, 0);
+  redis({"ACL", "DELUSER", "bob"});
+}
+
 TEST_F(OpsFieldCommands, AnotherSignIsAnError) {
   EXPECT_EQ(run({"HSET", "fruit:1", "quantity", "1", "#", "?"}),
             "-ERR sluice: policy 'fruit': the field '#' (ops_field) begins with none of =, +, - and ~");
