@@ -176,6 +176,7 @@ class PostgresSession final : public Session {
 
   static std::vector<std::string> key_names(const std::vector<Bound>& key) {
     std::vector<std::string> names;
+    names.reserve(key.size());
     for (const Bound& bound : key) names.push_back(bound.column);
     return names;
   }
@@ -200,6 +201,7 @@ class PostgresSession final : public Session {
 
   Result one(const WriteRows& op, Again& again) {
     std::vector<PostgresWrite> writes;
+    writes.reserve(op.writes.size());
     for (const RowWrite& write : op.writes) writes.emplace_back(target_of(write));
     const PostgresFailure failure = attempt(writes, {}, milliseconds{0}, true, again);
     if (failure.error.failure != Failure::none) return failed(failure.error);

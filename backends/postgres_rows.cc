@@ -22,6 +22,8 @@ std::string joined(const Items& items, const char* separator, Each each) {
   return out;
 }
 
+bool is_null(const Bound& bound) { return std::holds_alternative<std::monostate>(bound.value); }
+
 std::string where_key(PostgresQuery& query, const std::vector<Bound>& key) {
   return " WHERE " + joined(key, " AND ", [&](const Bound& k) {
            return "t." + postgres_quoted(k.column) + " = " + query.bind(k.value);
@@ -58,9 +60,17 @@ PostgresQuery update(const std::string& table, const std::vector<Bound>& key, co
   return query;
 }
 
+// The common case of a MergeRow at the cost of an UPDATE: no column was NULL that is set.
+PostgresQuery overwrite(const MergeRow& op) {
+  PostgresQuery query = update(op.table, op.key, op.values, {});
+  for (const Bound& value : op.values) {
+    if (!is_null(value)) query.sql += " AND t." + postgres_quoted(value.column) + " IS NOT NULL";
+  }
+  return query;
+}
+
 // Tells for each column whether it was NULL: the row is locked before it is looked at, so nobody changes it in between.
 PostgresQuery merge(const MergeRow& op) {
-  if (op.values.empty()) return select_locked(op.table, op.key, {});
   PostgresQuery query;
   std::size_t number = 0;
   const std::string before = joined(op.values, ", ", [&](const Bound& v) {
@@ -113,8 +123,6 @@ std::string row_name(const std::string& table, const std::vector<Bound>& key) {
   return name;
 }
 
-bool is_null(const Bound& bound) { return std::holds_alternative<std::monostate>(bound.value); }
-
 }  // namespace
 
 PostgresQuery postgres_query(const ReadRow& op) {
@@ -165,6 +173,8 @@ PostgresQuery PostgresWrite::query(const PostgresConnection& connection, Error& 
   switch (step_) {
     case Step::first:
       break;
+    case Step::merge:
+      return merge(*std::get<const MergeRow*>(target_));
     case Step::insert:
       return insert(*table_, *key_, *values_);
     case Step::update:
@@ -174,7 +184,7 @@ PostgresQuery PostgresWrite::query(const PostgresConnection& connection, Error& 
       return remove(*table_, *key_);
   }
   if (std::holds_alternative<const ReplaceRow*>(target_)) return update(*table_, *key_, *values_, *reset_);
-  if (const auto* op = std::get_if<const MergeRow*>(&target_)) return merge(**op);
+  if (const auto* op = std::get_if<const MergeRow*>(&target_)) return overwrite(**op);
   if (const auto* op = std::get_if<const ModifyRow*>(&target_)) return select_locked(*table_, *key_, (*op)->columns);
   if (const auto* op = std::get_if<const RunStatement*>(&target_)) return statement(connection, **op, *named_, error);
   return remove(*table_, *key_);
@@ -185,25 +195,39 @@ Error PostgresWrite::take(const PostgresConnection& connection, const PostgresRe
   if (many) {
     return connection.error(Failure::schema, "21000", "several rows have this key; its columns must be unique");
   }
-  if (step_ == Step::first) return take_first(connection, reply);
-  if (step_ == Step::insert) {
-    const auto* merge = std::get_if<const MergeRow*>(&target_);
-    result_.affected =
-        merge == nullptr ? 1 : std::count_if(values_->begin(), values_->end(), [](auto& v) { return !is_null(v); });
+  const bool found = reply.affected() > 0;
+  switch (step_) {
+    case Step::first:
+      take_first(reply);
+      break;
+    case Step::merge:
+      result_.affected = columns_added(*std::get<const MergeRow*>(target_), reply);
+      step_ = found ? Step::done : Step::insert;
+      break;
+    case Step::insert:
+      result_.affected = std::holds_alternative<const MergeRow*>(target_)
+                             ? std::count_if(values_->begin(), values_->end(), [](auto& v) { return !is_null(v); })
+                             : 1;
+      step_ = Step::done;
+      break;
+    case Step::update:
+    case Step::remove:
+    case Step::done:
+      step_ = Step::done;
+      break;
   }
-  step_ = Step::done;
   return {};
 }
 
-Error PostgresWrite::take_first(const PostgresConnection&, const PostgresReply& reply) {
+void PostgresWrite::take_first(const PostgresReply& reply) {
+  const bool found = reply.affected() > 0;
   step_ = Step::done;
   if (const auto* op = std::get_if<const ModifyRow*>(&target_)) return decide(**op, reply);
-  result_.affected = reply.affected();
-  if (values_ == nullptr) return {};
-  if (result_.affected == 0) step_ = Step::insert;
-  const auto* merge = std::get_if<const MergeRow*>(&target_);
-  result_.affected = merge == nullptr ? 0 : columns_added(**merge, reply);
-  return {};
+  if (std::holds_alternative<const ReplaceRow*>(target_) && !found) step_ = Step::insert;
+  if (const auto* op = std::get_if<const MergeRow*>(&target_); op != nullptr && !found) {
+    step_ = (*op)->values.empty() ? Step::insert : Step::merge;
+  }
+  if (values_ == nullptr) result_.affected = reply.affected();
 }
 
 std::int64_t PostgresWrite::columns_added(const MergeRow& op, const PostgresReply& reply) const {
@@ -215,7 +239,7 @@ std::int64_t PostgresWrite::columns_added(const MergeRow& op, const PostgresRepl
   return added;
 }
 
-Error PostgresWrite::decide(const ModifyRow& op, const PostgresReply& reply) {
+void PostgresWrite::decide(const ModifyRow& op, const PostgresReply& reply) {
   const bool exists = reply.affected() > 0;
   result_.rows.clear();
   if (exists) result_.rows.push_back(postgres_row(reply.rows.get(), 0));
@@ -237,7 +261,6 @@ Error PostgresWrite::decide(const ModifyRow& op, const PostgresReply& reply) {
       result_.affected = exists ? 1 : 0;
       break;
   }
-  return {};
 }
 
 namespace {

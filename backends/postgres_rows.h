@@ -18,10 +18,9 @@ namespace sluice::sql {
 PostgresQuery postgres_query(const ReadRow& op);
 PostgresQuery postgres_query(const ListRows& op);
 
-// A row write in steps of one statement each: what the first one gave decides about the second. Two are enough: an
-// UPDATE and, when there was no row, an INSERT; or a SELECT that locks, and the write that was decided. An UPDATE that
-// comes first never touches another row, does not ask for the NOT NULL columns of a row that exists, and needs no
-// unique index.
+// A row write in steps of one statement each, where what one gave decides about the next: an UPDATE and, when there was
+// no row, an INSERT; or a SELECT that locks, and the write that was decided. An UPDATE that comes first never touches
+// another row, does not ask for the NOT NULL columns of a row that exists, and needs no unique index.
 class PostgresWrite {
  public:
   using Target =
@@ -41,10 +40,10 @@ class PostgresWrite {
   Result& result() { return result_; }
 
  private:
-  enum class Step : std::uint8_t { first, insert, update, remove, done };
+  enum class Step : std::uint8_t { first, merge, insert, update, remove, done };
 
-  Error take_first(const PostgresConnection& connection, const PostgresReply& reply);
-  Error decide(const ModifyRow& op, const PostgresReply& reply);
+  void take_first(const PostgresReply& reply);
+  void decide(const ModifyRow& op, const PostgresReply& reply);
   std::int64_t columns_added(const MergeRow& op, const PostgresReply& reply) const;
 
   const Target target_;
