@@ -23,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kStatementsMax = 192;  // kept per connection
 constexpr milliseconds kPauseMin{100};       // between attempts to connect
 constexpr milliseconds kPauseMax{5000};
-constexpr milliseconds kGrace{100};         // for the server to end a statement before the watchdog does
+constexpr milliseconds kGrace{500};         // for the server to end a statement before the watchdog does
 constexpr milliseconds kCommitGrace{1000};  // for the answer to a COMMIT that was sent in time
 constexpr const char* kBriefly = "SET STATEMENT max_statement_time=0.05 FOR ";
 
