@@ -1,8 +1,12 @@
 // Tests of what is special about PostgreSQL: its types, its errors, and connections that break at the worst moment.
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
+#include <pwd.h>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -51,6 +55,11 @@ class Postgres : public testing::Test {
     return query(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = current_database() AND "
         "state <> 'idle'");
+  }
+  std::string waiting() {
+    return query(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = current_database() AND "
+        "wait_event_type = 'Lock'");
   }
 
   servers::SqlDatabase database;
@@ -117,6 +126,30 @@ TEST_F(Postgres, AStatementEndsAtItsDeadlineOnTheServerToo) {
   EXPECT_TRUE(fails(run(ListRows{"slow", {"n"}, {"n"}, {}, 1}, in(kShort)), Failure::unavailable, "57014"));
   EXPECT_TRUE(servers::wait_until([&] { return busy() == "0"; }, 20000));
   EXPECT_TRUE(is_ok(run(Ping{})));
+}
+
+TEST_F(Postgres, AnInsertThatAnotherSessionHasForestalledIsDoneAgainOnTheRowThatIsThere) {
+  const auto only_if_absent = [](const Row* row) {
+    if (row != nullptr) return RowChange{};
+    return RowChange{RowChange::Kind::write, {{"name", std::string("ours")}}, {}};
+  };
+  const ModifyRow modify{"fruit", {{"id", std::int64_t{1}}}, {"name"}, std::make_shared<Decision>(only_if_absent)};
+  const std::vector<Op> ops{write(2, "ours"),
+                            MergeRow{"fruit", {{"id", std::int64_t{3}}}, {{"name", std::string("x")}}}, modify,
+                            WriteRows{{modify}}};
+  for (const Op& op : ops) {
+    query("DELETE FROM fruit");
+    const auto other = database.connect();
+    other->query("BEGIN; INSERT INTO fruit VALUES (1, 'theirs'), (2, 'theirs'), (3, 'theirs')");
+    Result result;
+    std::thread writer([&] { result = run(op); });
+    EXPECT_TRUE(servers::wait_until([&] { return waiting() == "1"; }, 20000));
+    other->query("COMMIT");
+    writer.join();
+    EXPECT_TRUE(is_ok(result)) << name(op);
+    EXPECT_EQ(result.affected, std::holds_alternative<WriteRows>(op) ? 1 : 0) << name(op);
+    EXPECT_EQ(query("SELECT count(*), max(name) FROM fruit WHERE id = 1"), "1|theirs");
+  }
 }
 
 TEST_F(Postgres, TheVictimOfADeadlockTriesAgain) {
@@ -246,6 +279,41 @@ TEST_F(Postgres, AServerThatIsNotThereIsUnavailableUntilItIs) {
   own->freeze();  // connections are taken by the kernel, and nobody greets them
   EXPECT_TRUE(fails(make_session()->run(Ping{}, in(kShort)), Failure::unavailable, "08001"));
   own->thaw();
+}
+
+TEST_F(Postgres, TlsIsUsedAndTheServerIsVerifiedAsAsked) {
+  const TemporaryFolder folder;
+  const std::string key = folder.file("server.key");
+  const std::string certificate = folder.file("server.crt");
+  const std::string command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout " + key +
+                              " -out " + certificate + " 2>/dev/null";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  if (const passwd* owner = geteuid() == 0 ? getpwnam("postgres") : nullptr; owner != nullptr) {
+    std::filesystem::permissions(folder.path(), std::filesystem::perms::others_exec,
+                                 std::filesystem::perm_options::add);
+    ASSERT_EQ(chown(key.c_str(), owner->pw_uid, owner->pw_gid), 0);
+    std::filesystem::permissions(certificate, std::filesystem::perms::others_read, std::filesystem::perm_options::add);
+  }
+  const auto own = servers::start_server(Engine::postgresql, {.durable = false,
+                                                              .arguments = {"-c", "ssl=on", "-c", "ssl_key_file=" + key,
+                                                                            "-c", "ssl_cert_file=" + certificate}});
+  servers::SqlDatabase theirs(Engine::postgresql, own->port());
+  theirs.exec("CREATE VIEW tls AS SELECT 1 AS id, ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+  options = server_options(theirs);
+  const auto tls = [&](const std::string& host, std::vector<std::pair<std::string, std::string>> parameters) {
+    options.endpoint.host = host;
+    options.parameters = std::move(parameters);
+    const Result result = make_session()->run(ReadRow{"tls", {{"id", std::int64_t{1}}}, {"ssl"}}, soon());
+    return result.ok() ? result.rows[0][0] == Value{std::int64_t{1}} ? "tls" : "plain" : result.error.sqlstate;
+  };
+  EXPECT_EQ(tls("127.0.0.1", {{"sslmode", "disable"}}), "plain");
+  EXPECT_EQ(tls("127.0.0.1", {{"sslmode", "require"}}), "tls");
+  theirs.exec("CREATE TABLE fruit (id BIGINT PRIMARY KEY, name TEXT)");
+  const auto encrypted = make_session();
+  for (std::int64_t i = 0; i < 3; ++i) EXPECT_TRUE(is_ok(encrypted->run(write(i), soon())));
+  EXPECT_EQ(tls("localhost", {{"sslmode", "verify-full"}, {"sslrootcert", certificate}}), "tls");
+  EXPECT_EQ(tls("127.0.0.1", {{"sslmode", "verify-full"}, {"sslrootcert", certificate}}), "08001");
+  EXPECT_EQ(tls("localhost", {{"sslmode", "verify-full"}, {"sslrootcert", folder.file("none.crt")}}), "08001");
 }
 
 TEST_F(Postgres, AUnixSocketLeadsToTheServer) {
