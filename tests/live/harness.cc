@@ -541,6 +541,8 @@ void RedisServer::start() {
   }
 }
 
+void RedisServer::forget() { remove_tree(dir_.file("appendonlydir")); }
+
 Database::Database(std::string path) : path_(std::move(path)) {
   if (sqlite3_open(path_.c_str(), &handle_) != SQLITE_OK) {
     fail("cannot open " + path_);

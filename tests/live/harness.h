@@ -137,6 +137,7 @@ class RedisServer {
   std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
   void start();  // also again after kill(), with what the append-only file holds
   void kill() { process_.kill(); }
+  void forget();  // after kill(): what the append-only file holds
   Process& process() { return process_; }
   std::string run(const Args& command) { return Client(tcp()).run(command); }
 

@@ -1,0 +1,67 @@
+// Client: commands and replies.
+#include "tests/history/client.h"
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+namespace sluice::history {
+namespace {
+
+constexpr const char* kTooLarge = "5000";  // CHECK (n < 1000)
+
+// The bulk strings of a flat array.
+std::vector<std::string> items(const std::string& reply) {
+  std::vector<std::string> list;
+  for (std::size_t at = reply.find("\r\n"); at + 2 < reply.size();) {
+    const std::size_t line = reply.find("\r\n", at + 2);
+    const auto size = static_cast<std::size_t>(std::stol(reply.substr(at + 3)));
+    list.push_back(reply.substr(line + 2, size));
+    at = line + 2 + size;
+  }
+  return list;
+}
+
+bool is_shown(const std::string& field) { return field == "a" || field == "b" || field == "c"; }
+
+}  // namespace
+
+live::Args write_command(const Shape& shape, const std::string& key, int id, const std::vector<std::string>& fields,
+                         const std::string& value, bool refused) {
+  if (shape.hash) {
+    live::Args command{"HSET", key};
+    for (const std::string& field : fields) command.insert(command.end(), {field, value});
+    if (refused) command.insert(command.end(), {"n", kTooLarge});
+    return command;
+  }
+  std::string text = "{\"id\":" + std::to_string(id);
+  for (const std::string& field : fields) text += ",\"" + field + "\":\"" + value + "\"";
+  return {"SET", key, text + ",\"n\":" + (refused ? kTooLarge : "1") + "}"};
+}
+
+live::Args read_command(const Shape& shape, const std::string& key) { return {shape.hash ? "HGETALL" : "GET", key}; }
+
+Cells cells_of(const Shape& shape, const std::string& reply) {
+  Cells cells;
+  if (reply.starts_with("$-1") || reply.starts_with("*-1")) return cells;
+  if (shape.hash) {
+    const auto list = items(reply);
+    for (std::size_t i = 0; i + 1 < list.size(); i += 2) {
+      if (is_shown(list[i])) cells[list[i]] = list[i + 1];
+    }
+    return cells;
+  }
+  const std::string text = reply.substr(reply.find("\r\n") + 2);
+  const auto object = nlohmann::json::parse(text.substr(0, text.size() - 2));
+  for (const auto& [field, value] : object.items()) {
+    if (is_shown(field) && value.is_string()) cells[field] = value.get<std::string>();
+  }
+  return cells;
+}
+
+Outcome outcome_of_write(const std::string& reply) {
+  if (!reply.starts_with('-')) return Outcome::ok;
+  return reply.starts_with("-SQLUNKNOWN") ? Outcome::unknown : Outcome::refused;
+}
+
+}  // namespace sluice::history

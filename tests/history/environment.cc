@@ -1,0 +1,85 @@
+// Environment: starting the parts, and starting them again.
+#include "tests/history/environment.h"
+
+#include <csignal>
+#include <stdexcept>
+
+namespace sluice::history {
+namespace {
+
+std::string policy(const Shape& shape) {
+  return std::string("\n[[policy]]\nname = \"") + shape.name + "\"\nkey = \"" + shape.name +
+         ":{id:int}\"\nbackend = \"shop\"\ntable = \"" + shape.name + "\"\nvalue = \"" +
+         (shape.hash ? "hash" : "json") + "\"\nwrite = \"write-through\"\non_write = \"" +
+         (shape.invalidate ? "invalidate" : "update") +
+         "\"\nttl = \"60s\"\nnegative_ttl = \"5s\"\nload_timeout = \"500ms\"\nfuse = \"" +
+         std::to_string(kFuse.count()) + "ms\"\nwrite_timeout = \"" + std::to_string(kWriteTimeout.count()) + "ms\"\n";
+}
+
+}  // namespace
+
+Environment::Environment(Engine engine, int proxies)
+    : redis_pid_(redis_.process().pid()), tables_(make_tables(engine)), session_(tables_->connect()) {
+  for (const Shape& shape : kShapes) {
+    session_->query(
+        std::string("CREATE TABLE ") + shape.name +
+        " (id INTEGER PRIMARY KEY, a VARCHAR(40), b VARCHAR(40), c VARCHAR(40), n INTEGER CHECK (n < 1000))");
+  }
+  for (int i = 0; i < proxies; ++i) {
+    auto proxy = std::make_unique<Proxy>();
+    proxy->redis_link = std::make_unique<FaultLink>(live::free_port(), redis_.tcp().port, FaultLink::Framing::redis);
+    if (has_sql_links()) {
+      proxy->sql_link =
+          std::make_unique<FaultLink>(live::free_port(), tables_->server_port(), FaultLink::Framing::bytes);
+    }
+    proxy->sluice = std::make_unique<live::Sluice>(options(*proxy));
+    proxy->pid = proxy->sluice->process().pid();
+    proxies_.push_back(std::move(proxy));
+  }
+  await_health();
+}
+
+live::SluiceOptions Environment::options(const Proxy& proxy) const {
+  live::SluiceOptions options;
+  options.wait_ready = false;  // its links may be broken for as long as it starts
+  options.upstream = "redis://127.0.0.1:" + std::to_string(proxy.redis_link->port());
+  const std::string url = proxy.sql_link ? tables_->url_through(proxy.sql_link->port()) : tables_->url();
+  options.policies = "[backend.shop]\nurl = \"" + url + "\"\n";
+  for (const Shape& shape : kShapes) options.policies += policy(shape);
+  return options;
+}
+
+void Environment::signal(int index, int number) {
+  Proxy& target = proxy(index);
+  const pid_t pid = number == SIGKILL ? target.pid.exchange(-1) : target.pid.load();
+  if (pid > 0) ::kill(pid, number);
+}
+
+void Environment::kill_redis() {
+  const pid_t pid = redis_pid_.exchange(-1);
+  if (pid > 0) ::kill(pid, SIGKILL);
+}
+
+void Environment::bring_back(int index) {
+  Proxy& dead = proxy(index);
+  dead.sluice->kill();
+  dead.sluice->start();
+  dead.pid = dead.sluice->process().pid();
+}
+
+void Environment::bring_back_redis(bool empty) {
+  redis_.kill();
+  if (empty) redis_.forget();
+  redis_.start();
+  redis_pid_ = redis_.process().pid();
+}
+
+void Environment::await_health() {
+  for (const auto& proxy : proxies_) {
+    if (!live::eventually([&] { return proxy->sluice->get("/readyz").status == 200; })) {
+      throw std::runtime_error("a proxy does not become ready again: " + proxy->sluice->get("/readyz").body);
+    }
+  }
+}
+
+}  // namespace sluice::history

@@ -1,0 +1,531 @@
+// Trial: clients on threads of their own, faults on the links' threads, repairs on the caller's.
+#include "tests/history/trial.h"
+
+#include <algorithm>
+#include <csignal>
+#include <optional>
+#include <thread>
+
+#include "policies/fuse_scripts.h"
+#include "policies/policy.h"
+#include "tests/history/client.h"
+
+namespace sluice::history {
+namespace {
+
+using Verdict = FaultLink::Verdict;
+
+const policies::Script* script_at(Point point) {
+  switch (point) {
+    case Point::arm:
+      return &policies::fuse::arm();
+    case Point::apply:
+      return &policies::fuse::apply();
+    case Point::abort:
+      return &policies::fuse::abort();
+    case Point::lease:
+      return &policies::fuse::lease();
+    case Point::fill:
+      return &policies::fuse::fill();
+    case Point::inval:
+      return &policies::fuse::inval();
+    case Point::read:
+    case Point::statement:
+    case Point::commit:
+      break;
+  }
+  return nullptr;
+}
+
+bool runs(const live::Args& command, const policies::Script& script) {
+  if (command.size() < 2) return false;
+  if (command[0] == "EVALSHA") return command[1] == script.sha1;
+  return command[0] == "EVAL" && command[1] == script.text;
+}
+
+bool is_read(const live::Args& command) { return command[0] == "GET" || command[0] == "HGETALL"; }
+
+bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
+
+// Statements are prepared: what they do cannot be told from what is sent.
+bool is_at_sql(Point point, std::string_view request) {
+  return point == (contains(request, "COMMIT") ? Point::commit : Point::statement);
+}
+
+std::string shortened(std::string reply) {
+  std::replace(reply.begin(), reply.end(), '\r', ' ');
+  std::replace(reply.begin(), reply.end(), '\n', ' ');
+  return reply.substr(0, 100);
+}
+
+}  // namespace
+
+void Tally::add(const Tally& other) {
+  trials += other.trials;
+  writes += other.writes;
+  refused += other.refused;
+  unknown += other.unknown;
+  reads += other.reads;
+  copies += other.copies;
+  for (const auto& [fault, times] : other.faults) faults[fault] += times;
+}
+
+std::string print(const Tally& tally) {
+  std::string text = std::to_string(tally.trials) + " trials: " + std::to_string(tally.writes) + " writes (" +
+                     std::to_string(tally.refused) + " refused, " + std::to_string(tally.unknown) +
+                     " of unknown outcome), " + std::to_string(tally.reads) + " reads, " +
+                     std::to_string(tally.copies) + " copies looked at\n";
+  for (const auto& [fault, times] : tally.faults) text += "  " + std::to_string(times) + " x " + fault + "\n";
+  return text;
+}
+
+// --- a client --------------------------------------------------------------------------------------------------------
+
+// One thread. Its operations are merged into the histories when it is done.
+class Trial::Client {
+ public:
+  Client(Trial& trial, int number) : trial_(trial), number_(number), connections_(trial.environment_.proxies()) {}
+
+  void run(const std::vector<Intent>& intents) {
+    for (const Intent& intent : intents) {
+      std::this_thread::sleep_for(intent.pause);
+      if (intent.kind == Kind::copy) {
+        look(static_cast<std::size_t>(intent.key));
+      } else {
+        carry_out(intent);
+      }
+    }
+  }
+
+  // Reads the key, as one that has its proxy chosen.
+  void read(std::size_t key, int proxy) {
+    Intent intent;
+    intent.key = static_cast<int>(key);
+    intent.proxy = proxy;
+    carry_out(intent);
+  }
+
+  void look(std::size_t key) {
+    Operation operation = begin(Kind::copy);
+    operation.note = "Redis";
+    try {
+      operation.cells = trial_.copy(trial_.keys_[key]);
+      if (operation.cells.empty()) return;
+    } catch (const std::exception&) {
+      return;  // Redis is away
+    }
+    end(key, std::move(operation));
+  }
+
+  void merge() {
+    for (auto& [key, operation] : done_) {
+      trial_.count(operation);
+      trial_.keys_[key].history.operations.push_back(std::move(operation));
+    }
+    done_.clear();
+    for (auto& entry : stuck_) trial_.stuck_.push_back(std::move(entry));
+  }
+
+ private:
+  Operation begin(Kind kind) const {
+    Operation operation;
+    operation.client = number_;
+    operation.kind = kind;
+    operation.invoked = trial_.now();
+    return operation;
+  }
+
+  void end(std::size_t key, Operation operation) {
+    operation.returned = trial_.now();
+    done_.emplace_back(key, std::move(operation));
+  }
+
+  void carry_out(const Intent& intent) {
+    const auto key = static_cast<std::size_t>(intent.key);
+    const Key& target = trial_.keys_[key];
+    const auto proxy = static_cast<std::size_t>(intent.proxy);
+    if (!connect(proxy)) return;  // nothing was sent
+    Operation operation = begin(intent.kind);
+    operation.proxy = intent.proxy;
+    live::Args command = read_command(*target.shape, target.name);
+    if (operation.kind == Kind::write && trial_.schedule_.quiet && trial_.struck_) operation.kind = Kind::read;
+    if (operation.kind == Kind::drop) command = {"DEL", target.name};
+    if (operation.kind == Kind::write) {
+      const std::string value = std::to_string(number_) + "." + std::to_string(++writes_);
+      for (const std::string& field : intent.fields) operation.cells[field] = value;
+      command = write_command(*target.shape, target.name, target.id, intent.fields, value, intent.refused);
+    }
+    const std::optional<std::string> reply = call(proxy, command);
+    operation.note = "proxy " + std::to_string(intent.proxy) + ": " + (reply ? shortened(*reply) : "(lost)");
+    understand(*target.shape, operation, reply);
+    end(key, operation);
+    if (silent_) stuck_.emplace_back(key, std::move(operation));
+    silent_ = false;
+  }
+
+  static void understand(const Shape& shape, Operation& operation, const std::optional<std::string>& reply) {
+    if (!reply) {
+      operation.outcome = Outcome::unknown;
+    } else if (operation.kind == Kind::write) {
+      operation.outcome = outcome_of_write(*reply);
+    } else if (reply->starts_with('-')) {
+      operation.outcome = Outcome::refused;
+    } else if (operation.kind == Kind::read) {
+      operation.cells = cells_of(shape, *reply);
+    }
+  }
+
+  bool connect(std::size_t proxy) {
+    if (connections_[proxy]) return true;
+    try {
+      connections_[proxy] =
+          std::make_unique<live::Connection>(trial_.environment_.proxy(static_cast<int>(proxy)).sluice->tcp());
+      return true;
+    } catch (const std::exception&) {
+      return false;
+    }
+  }
+
+  std::optional<std::string> call(std::size_t proxy, const live::Args& command) {
+    live::Connection& connection = *connections_[proxy];
+    try {
+      std::string reply = connection.call(command);
+      if (reply.starts_with("-LOADING")) connections_[proxy].reset();  // it closes now
+      return reply;
+    } catch (const std::exception& error) {
+      silent_ = contains(error.what(), "in time");
+      connections_[proxy].reset();
+      return std::nullopt;
+    }
+  }
+
+  Trial& trial_;
+  const int number_;
+  std::vector<std::unique_ptr<live::Connection>> connections_;
+  int writes_ = 0;
+  bool silent_ = false;
+  std::vector<std::pair<std::size_t, Operation>> done_, stuck_;
+};
+
+// --- the trial -------------------------------------------------------------------------------------------------------
+
+Trial::Trial(Environment& environment, Schedule schedule)
+    : environment_(environment),
+      schedule_(std::move(schedule)),
+      noise_(schedule_.seed),
+      times_met_(schedule_.faults.size(), 0) {
+  for (const KeyPlan& plan : schedule_.keys) {
+    Key key;
+    key.shape = &kShapes[plan.shape];
+    key.id = environment_.next_id();
+    key.name = std::string(key.shape->name) + ":" + std::to_string(key.id);
+    key.history.key = key.name;
+    key.history.fields = {"a", "b", "c"};
+    keys_.push_back(std::move(key));
+  }
+}
+
+void Trial::prepare() {
+  for (std::size_t i = 0; i < keys_.size(); ++i) {
+    if (!schedule_.keys[i].exists) continue;
+    keys_[i].history.before = {{"a", "initial"}, {"b", "initial"}, {"c", "initial"}};
+    environment_.session().query(std::string("INSERT INTO ") + keys_[i].shape->name + " (id, a, b, c, n) VALUES (" +
+                                 std::to_string(keys_[i].id) + ", 'initial', 'initial', 'initial', 0)");
+    if (!schedule_.keys[i].warm) continue;
+    Client reader(*this, -1);
+    reader.read(i, 0);
+    reader.merge();
+  }
+}
+
+void Trial::watch() {
+  for (int i = 0; i < environment_.proxies(); ++i) {
+    Proxy& proxy = environment_.proxy(i);
+    proxy.redis_link->watch([this, i](const FaultLink::Message& message) { return meet(i, false, message); });
+    if (proxy.sql_link) {
+      proxy.sql_link->watch([this, i](const FaultLink::Message& message) { return meet(i, true, message); });
+    }
+  }
+}
+
+void Trial::run() {
+  prepare();
+  watch();
+  std::vector<std::unique_ptr<Client>> clients;
+  std::vector<std::thread> threads;
+  clients_running_ = schedule_.clients.size();
+  for (std::size_t i = 0; i < schedule_.clients.size(); ++i) {
+    clients.push_back(std::make_unique<Client>(*this, static_cast<int>(i)));
+    threads.emplace_back([this, client = clients.back().get(), i] {
+      client->run(schedule_.clients[i]);
+      const std::lock_guard lock(mutex_);
+      --clients_running_;
+      changed_.notify_all();
+    });
+  }
+  std::exception_ptr failed;
+  try {
+    operate();
+  } catch (...) {
+    failed = std::current_exception();
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (failed) std::rethrow_exception(failed);
+  for (int i = 0; i < environment_.proxies(); ++i) {
+    environment_.proxy(i).redis_link->watch({});
+    if (environment_.proxy(i).sql_link) environment_.proxy(i).sql_link->watch({});
+  }
+  operate();  // what a fault has left to do that was met last
+  for (const auto& client : clients) client->merge();
+  tally_.trials = 1;
+  if (!tally_.faults.empty()) environment_.await_health();
+  ended_ = Clock::now();
+}
+
+void Trial::operate() {
+  std::unique_lock lock(mutex_);
+  while (clients_running_ > 0 || !tasks_.empty()) {
+    const auto next =
+        std::min_element(tasks_.begin(), tasks_.end(), [](const Task& a, const Task& b) { return a.when < b.when; });
+    if (next == tasks_.end()) {
+      changed_.wait(lock);
+    } else if (next->when > Clock::now()) {
+      changed_.wait_until(lock, Clock::time_point(next->when));
+    } else {
+      const auto work = std::move(next->work);
+      tasks_.erase(next);
+      lock.unlock();
+      work();
+      lock.lock();
+    }
+  }
+}
+
+void Trial::later(milliseconds delay, std::function<void()> work) {
+  tasks_.push_back({Clock::now() + delay, std::move(work)});
+  changed_.notify_all();
+}
+
+// --- faults ----------------------------------------------------------------------------------------------------------
+
+bool Trial::is_step(const Step& step, bool sql, const FaultLink::Message& message) const {
+  if (step.reply != message.is_reply) return false;
+  if (sql) return is_at_sql(step.point, message.is_reply ? message.request : message.bytes);
+  if (message.command.empty()) return false;
+  const policies::Script* script = script_at(step.point);
+  return script != nullptr ? runs(message.command, *script) : step.point == Point::read && is_read(message.command);
+}
+
+bool Trial::is_about(const Key& key, const FaultLink::Message& message) const {
+  return std::find(message.command.begin(), message.command.end(), key.name) != message.command.end();
+}
+
+// The key of this trial that a message on a link to Redis is about; -1: none.
+int Trial::key_of(const FaultLink::Message& message) const {
+  for (std::size_t i = 0; i < keys_.size(); ++i) {
+    if (is_about(keys_[i], message)) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+bool Trial::is_met(const Fault& fault, int proxy, bool sql, const FaultLink::Message& message) const {
+  if (fault.proxy >= 0 && fault.proxy != proxy) return false;
+  if (!is_step(fault.step, sql, message)) return false;
+  return fault.key < 0 || (!sql && is_about(keys_[static_cast<std::size_t>(fault.key)], message));
+}
+
+milliseconds Trial::noise() {
+  if (static_cast<int>(noise_() % 100) >= schedule_.noise_percent) return milliseconds(0);
+  return milliseconds(noise_() % static_cast<unsigned>(schedule_.noise_max.count() + 1));
+}
+
+// On the link's thread.
+Verdict Trial::meet(int proxy, bool sql, const FaultLink::Message& message) {
+  Verdict verdict = bring_about_fault(proxy, sql, message);
+  const bool may_differ = environment_.sabotage != nullptr && !sql && !message.is_reply;
+  if (may_differ) verdict.instead = environment_.sabotage->rewritten(message.command);
+  return verdict;
+}
+
+Verdict Trial::bring_about_fault(int proxy, bool sql, const FaultLink::Message& message) {
+  const int key = sql ? 0 : key_of(message);
+  if (key < 0) return {};
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < schedule_.faults.size(); ++i) {
+    const Fault& fault = schedule_.faults[i];
+    if (times_met_[i] < 0 || !is_met(fault, proxy, sql, message) || ++times_met_[i] < fault.nth) continue;
+    times_met_[i] = -1;
+    ++tally_.faults[print(fault.step) + ": " + name(fault.action)];
+    struck_ = struck_ || fault.action != Action::delay;
+    return bring_about(fault, proxy, sql, static_cast<std::size_t>(fault.key < 0 ? key : fault.key));
+  }
+  Verdict verdict;
+  verdict.delay = noise();
+  return verdict;
+}
+
+Verdict Trial::bring_about(const Fault& fault, int proxy, bool sql, std::size_t key) {
+  Verdict verdict;
+  FaultLink* const link = (sql ? environment_.proxy(proxy).sql_link : environment_.proxy(proxy).redis_link).get();
+  verdict.fate = fault.arrives ? Verdict::Fate::pass : Verdict::Fate::lose;
+  switch (fault.action) {
+    case Action::kill:
+      environment_.signal(proxy, SIGKILL);
+      later(milliseconds(0), [this, proxy] { environment_.bring_back(proxy); });
+      return verdict;
+    case Action::stop:
+      environment_.signal(proxy, SIGSTOP);
+      later(fault.length, [this, proxy] { environment_.signal(proxy, SIGCONT); });
+      return {};
+    case Action::cut: {
+      if (!sql) found_redis(lose_redis(proxy));
+      link->cut();
+      verdict.fate = fault.arrives ? Verdict::Fate::cut_after : Verdict::Fate::cut;
+      return verdict;
+    }
+    case Action::lose: {
+      const std::optional<std::size_t> loss = sql ? std::nullopt : std::optional(lose_redis(proxy));
+      link->lose(!fault.step.reply, fault.step.reply);
+      later(fault.length, [this, link, loss] {
+        link->lose(false, false);
+        link->cut();
+        const std::lock_guard lock(mutex_);
+        if (loss) found_redis(*loss);
+      });
+      return verdict;
+    }
+    case Action::delay:
+      verdict.fate = Verdict::Fate::pass;
+      verdict.delay = fault.length;
+      return verdict;
+    case Action::empty:
+    case Action::restart: {
+      const std::size_t loss = lose_redis(-1);
+      if (!fault.arrives) environment_.kill_redis();
+      later(milliseconds(fault.arrives ? 1 : 0), [this, loss, empty = fault.action == Action::empty] {
+        environment_.bring_back_redis(empty);
+        const std::lock_guard lock(mutex_);
+        found_redis(loss);
+      });
+      return {};
+    }
+    case Action::evict:
+      evict_side_key(keys_[key].name);
+      return {};
+    case Action::lock:
+      this->lock(key, fault.length);
+      return {};
+    case Action::end_backend: {
+      environment_.tables().end_sessions(*environment_.tables().connect());
+      return verdict;
+    }
+  }
+  return {};
+}
+
+void Trial::evict_side_key(const std::string& key) {
+  try {
+    live::Connection(environment_.redis().tcp()).call({"DEL", policies::side_key(key)});
+  } catch (const std::exception&) {
+    // Redis is away, and with it the key or not.
+  }
+}
+
+// Taken on a thread that may wait: the message that met the fault passes meanwhile, at times before the lock is there.
+void Trial::lock(std::size_t key, milliseconds length) {
+  later(milliseconds(0), [this, key, length] {
+    auto session = environment_.tables().lock(keys_[key].shape->name, keys_[key].id);
+    if (!session) return;
+    const std::lock_guard lock(mutex_);
+    lockers_.push_back(std::move(session));
+    later(length, [this] {
+      const std::lock_guard ending(mutex_);
+      lockers_.pop_front();
+    });
+  });
+}
+
+std::size_t Trial::lose_redis(int proxy) {
+  losses_.push_back({proxy, now(), Time::max()});
+  return losses_.size() - 1;
+}
+
+void Trial::found_redis(std::size_t loss) { losses_[loss].until = now(); }
+
+void Trial::mark_losses() {
+  for (Key& key : keys_) {
+    for (Operation& operation : key.history.operations) {
+      operation.redis_lost = std::any_of(losses_.begin(), losses_.end(), [&](const Loss& loss) {
+        return (loss.proxy < 0 || loss.proxy == operation.proxy) && loss.from <= operation.returned &&
+               loss.until >= operation.invoked;
+      });
+    }
+  }
+}
+
+// --- the end ---------------------------------------------------------------------------------------------------------
+
+Cells Trial::row(const Key& key) const {
+  const std::string found = environment_.session().query(std::string("SELECT a, b, c FROM ") + key.shape->name +
+                                                         " WHERE id = " + std::to_string(key.id));
+  Cells cells;
+  std::size_t at = 0;
+  for (const char* field : {"a", "b", "c"}) {
+    if (at >= found.size()) break;
+    const std::size_t end = std::min(found.find('|', at), found.size());
+    const std::string value = found.substr(at, end - at);
+    if (value != "NULL") cells[field] = value;
+    at = end + 1;
+  }
+  return cells;
+}
+
+Cells Trial::copy(const Key& key) const {
+  return cells_of(*key.shape, live::Connection(environment_.redis().tcp()).call(read_command(*key.shape, key.name)));
+}
+
+std::vector<Violation> Trial::finish() {
+  std::vector<Violation> all;
+  mark_losses();
+  Client last(*this, static_cast<int>(schedule_.clients.size()));
+  for (std::size_t i = 0; i < keys_.size(); ++i) {
+    Key& key = keys_[i];
+    key.history.after = row(key);
+    std::vector<Violation> found = check_copy(key.name, key.history.after, copy(key));
+    for (int proxy = 0; proxy < environment_.proxies(); ++proxy) last.read(i, proxy);
+    last.look(i);
+    last.merge();
+    for (Violation& violation : check(key.history, {std::chrono::duration_cast<Time>(kAllowance), losses_.empty()})) {
+      found.push_back(std::move(violation));
+    }
+    for (const auto& [stuck, operation] : stuck_) {
+      if (stuck == i) found.push_back({Invariant::answered, "no reply: " + operation.note, {}});
+    }
+    for (const Violation& violation : found) {
+      report_ += print(violation) + "\n" + print(key.history, violation.operations);
+    }
+    std::move(found.begin(), found.end(), std::back_inserter(all));
+  }
+  if (!all.empty()) report_ = print(schedule_) + report_;
+  return all;
+}
+
+void Trial::count(const Operation& operation) {
+  switch (operation.kind) {
+    case Kind::write:
+      ++tally_.writes;
+      if (operation.outcome == Outcome::refused) ++tally_.refused;
+      if (operation.outcome == Outcome::unknown) ++tally_.unknown;
+      break;
+    case Kind::read:
+      ++tally_.reads;
+      break;
+    case Kind::copy:
+      ++tally_.copies;
+      break;
+    case Kind::drop:
+      break;
+  }
+}
+
+}  // namespace sluice::history
