@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 
+#include "backends/create_table.h"
 #include "backends/mysql_connection.h"
 #include "backends/mysql_query.h"
 
@@ -58,6 +59,32 @@ bool is_rewriting(std::string_view data_type, std::string_view column_type) {
   if (is_one_of(data_type, {"char", "binary", "enum", "set", "year", "json", "inet4", "inet6"})) return true;
   const bool has_digits = column_type.find('(') != std::string_view::npos;
   return has_digits && is_one_of(data_type, {"float", "double"});
+}
+
+// Neither server knows the other's collation that tells apart what differs in case or in spaces at the end. MySQL takes
+// the second of these comments for a comment, MariaDB the first.
+constexpr const char* kExactCollation = "COLLATE /*!80017 utf8mb4_0900_bin */ /*M! utf8mb4_nopad_bin */";
+constexpr std::size_t kIndexCharactersMax = 768;  // InnoDB: 3072 bytes
+
+std::string key_text(std::size_t keys) {
+  const std::size_t length = std::min<std::size_t>(255, kIndexCharactersMax / keys);
+  return "VARCHAR(" + std::to_string(length) + ") CHARACTER SET utf8mb4 " + kExactCollation;
+}
+
+std::string type_of_new(const NewColumn& column, std::size_t keys) {
+  switch (column.holds) {
+    case NewColumn::Holds::text:
+      return column.is_key ? key_text(keys) : "LONGTEXT CHARACTER SET utf8mb4";
+    case NewColumn::Holds::bytes:
+      return "LONGBLOB";
+    case NewColumn::Holds::integer:
+      return "BIGINT";
+    case NewColumn::Holds::uuid:  // MySQL has no type of its own for it
+      return "VARCHAR(36) CHARACTER SET utf8mb4 " + std::string(kExactCollation);
+    case NewColumn::Holds::moment:
+      return "DATETIME(3)";
+  }
+  return {};
 }
 
 // One description in the making.
@@ -120,6 +147,8 @@ class Reading {
     column.exact = is_exact(data_type, column.type, query.text(6));
     column.rewritten = is_rewriting(data_type, column_type) || has("on update");
     column.single = data_type == "float";
+    const bool is_signed = column_type.find("unsigned") == std::string::npos;
+    column.narrow = column.type == ColumnType::integer && !(data_type == "bigint" && is_signed);
     if (column.type == ColumnType::decimal) column.scale = static_cast<std::int16_t>(query.integer(7));
     if (!query.is_null(8)) column.scale = static_cast<std::int16_t>(query.integer(8));
     if (data_type == "longtext" && query.text(6) == "utf8mb4_bin") may_be_json_ = connection_.is_mariadb();
@@ -248,6 +277,10 @@ struct Fit {
 };
 
 }  // namespace
+
+std::string mysql_table_ddl(const NewTable& table) {
+  return create_table(table, {mysql_quoted_table(table.name), mysql_quoted, type_of_new, " ENGINE = InnoDB"});
+}
 
 Error mysql_describe(MysqlConnection& connection, const std::string& name, MysqlTable& out) {
   Reading reading(connection, name);

@@ -14,6 +14,9 @@ namespace sluice::sql {
 
 class MysqlConnection;
 
+// For MySQL and MariaDB alike.
+std::string mysql_table_ddl(const NewTable& table);
+
 struct MysqlTable {
   Table table;
   std::vector<std::string> indexes;  // of table.unique_keys

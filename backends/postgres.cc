@@ -286,6 +286,7 @@ class PostgresBackend final : public Backend {
   int readers() const override { return std::max(1, options_->connections - writers()); }
   int lone_writers() const override { return 2; }
   std::string counter_ddl() const override { return postgres_counter_ddl(); }
+  std::string table_ddl(const NewTable& table) const override { return postgres_table_ddl(table); }
 
  private:
   const std::shared_ptr<const conf::BackendOptions> options_;

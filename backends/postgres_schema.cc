@@ -8,6 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "backends/create_table.h"
+#include "backends/postgres_query.h"
+
 namespace sluice::sql {
 
 namespace {
@@ -78,11 +81,29 @@ void set_scale(Column& column, std::int64_t modifier) {
   }
 }
 
+// The collation of a database, or a default of the server's, could be one that takes different texts for equal.
+std::string type_of_new(const NewColumn& column, std::size_t) {
+  switch (column.holds) {
+    case NewColumn::Holds::text:
+      return column.is_key ? "TEXT COLLATE \"C\"" : "TEXT";
+    case NewColumn::Holds::bytes:
+      return "BYTEA";
+    case NewColumn::Holds::integer:
+      return "BIGINT";
+    case NewColumn::Holds::uuid:
+      return "UUID";
+    case NewColumn::Holds::moment:
+      return "TIMESTAMPTZ";
+  }
+  return {};
+}
+
 void set_type(Column& column, std::string_view type, std::int64_t modifier, bool is_enum) {
   const auto found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type& t) { return t.name == type; });
   const bool known = found != std::end(kTypes);
   column.type = known ? found->type : ColumnType::text;
   column.single = type == "float4";
+  column.narrow = type == "int2" || type == "int4";
   // An enum and a citext keep what they are sent; a jsonb keeps the meaning only, a type we do not know who knows what.
   column.rewritten = type == "jsonb" || (!known && !is_enum && type != "citext");
   const bool merges = column.type == ColumnType::decimal || column.type == ColumnType::real ||
@@ -133,6 +154,10 @@ void read_keys(const PGresult* rows, Table& table) {
 }
 
 }  // namespace
+
+std::string postgres_table_ddl(const NewTable& table) {
+  return create_table(table, {postgres_quoted_table(table.name), postgres_quoted, type_of_new, ""});
+}
 
 Result postgres_run(PostgresConnection& connection, const Describe& op) {
   const std::string quoted = postgres_quoted_table(op.table);

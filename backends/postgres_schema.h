@@ -6,6 +6,8 @@
 
 namespace sluice::sql {
 
+std::string postgres_table_ddl(const NewTable& table);
+
 Result postgres_run(PostgresConnection& connection, const Describe& op);
 Result postgres_run(PostgresConnection& connection, const CheckDurability& op);
 

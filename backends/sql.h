@@ -52,6 +52,7 @@ struct Column {
   bool rewritten = false;
   bool single = false;      // real: of 32 bits
   std::int16_t scale = -1;  // decimal, time, timestamp: digits after the point that are kept; -1: all of them
+  bool narrow = false;      // integer: does not take every integer of 64 bits (INT, UNSIGNED)
   bool operator==(const Column&) const = default;
 };
 
@@ -61,6 +62,22 @@ struct Table {
   std::vector<std::vector<std::string>> unique_keys;  // primary key first
   const Column* find(std::string_view column) const;  // nullptr: none of exactly this name
   bool operator==(const Table&) const = default;
+};
+
+// A table to be created, for a policy that has none yet.
+struct NewColumn {
+  enum class Holds : std::uint8_t { text, bytes, integer, uuid, moment };
+  std::string name;
+  Holds holds = Holds::text;
+  bool is_key = false;   // part of the primary key: what differs in one byte is different
+  std::string remark{};  // of one line, for who reads the statement; may be empty
+  bool operator==(const NewColumn&) const = default;
+};
+
+struct NewTable {
+  std::string name;
+  std::vector<NewColumn> columns;
+  bool operator==(const NewTable&) const = default;
 };
 
 // A column and a value for it. Names come from the schema or the configuration and are quoted; values are bound.
@@ -274,6 +291,8 @@ class Backend {
   virtual int lone_writers() const = 0;  // further sessions for writes that wait for a lock; 0: they are not needed
   // The statement that creates sluice_counter_src, the table that counter policies need beside their own.
   virtual std::string counter_ddl() const = 0;
+  // The statement that creates the table, over several lines, with its remarks as comments.
+  virtual std::string table_ddl(const NewTable& table) const = 0;
 };
 
 }  // namespace sluice::sql

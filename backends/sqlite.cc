@@ -160,6 +160,7 @@ class SqliteBackend final : public Backend {
   int readers() const override { return std::max(1, connections_ - 1); }
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return sqlite_counter_ddl(); }
+  std::string table_ddl(const NewTable& table) const override { return sqlite_table_ddl(table); }
 
  private:
   const std::string name_;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "backends/create_table.h"
 #include "backends/sqlite_connection.h"
 
 namespace sluice::sql {
@@ -271,7 +272,26 @@ class Reading {
   std::vector<std::string> primary_;
 };
 
+// Of a STRICT table, which has few types. Text is compared byte by byte.
+std::string type_of_new(const NewColumn& column, std::size_t) {
+  switch (column.holds) {
+    case NewColumn::Holds::text:
+    case NewColumn::Holds::uuid:
+      return "TEXT";
+    case NewColumn::Holds::bytes:
+      return "BLOB";
+    case NewColumn::Holds::integer:
+    case NewColumn::Holds::moment:  // Unix time in milliseconds
+      return "INTEGER";
+  }
+  return {};
+}
+
 }  // namespace
+
+std::string sqlite_table_ddl(const NewTable& table) {
+  return create_table(table, {quoted(table.name), quoted, type_of_new, " STRICT"});
+}
 
 ColumnType sqlite_column_type(std::string_view declared) {
   const std::string type = to_upper(declared);

@@ -16,6 +16,8 @@ class SqliteConnection;
 // The type that a declared type ("VARCHAR(20)") stands for.
 ColumnType sqlite_column_type(std::string_view declared);
 
+std::string sqlite_table_ddl(const NewTable& table);
+
 struct SqliteTable {
   Table table;
   std::vector<std::string> defaults;   // per column: an expression that gives the column's default

@@ -174,6 +174,7 @@ Loaded load_text(std::string_view text, const std::vector<Override>& overrides) 
   for (const Override& override : overrides) apply_override(*root, override, mistakes);
   loaded.config = read_config(*root, mistakes);
   loaded.mistakes = mistakes.take();
+  if (loaded.ok()) loaded.places = places_in(*root);
   return loaded;
 }
 

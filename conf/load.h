@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "conf/place.h"
 
 namespace sluice::conf {
 
@@ -16,8 +17,12 @@ struct Mistake {
   std::string message;
 };
 
+// A mistake that is about what stands at `place`.
+Mistake mistake_at(const Place& place, std::string message);
+
 struct Loaded {
   Config config;                  // meaningful only without mistakes
+  Places places;                  // of what is in `config`, in its order
   std::vector<Mistake> mistakes;  // in the order of the file
   bool ok() const { return mistakes.empty(); }
 };

@@ -6,13 +6,9 @@
 #include <string_view>
 #include <vector>
 
-namespace sluice::conf {
+#include "conf/place.h"
 
-struct Place {
-  int line = 0;  // from 1; 0: not in the file
-  int column = 0;
-  std::string override_name;  // what --set named, when the value came from there
-};
+namespace sluice::conf {
 
 struct Member;
 

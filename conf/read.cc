@@ -245,6 +245,21 @@ const Place& place_of(const Node& table, std::string_view key) {
   return member == nullptr ? table.place : member->value.place;
 }
 
+Places places_in(const Node& root) {
+  Places places;
+  const auto url_of = [](const Node& table) {
+    return place_of(table, table.find("url_file") == nullptr ? "url" : "url_file");
+  };
+  if (const Member* member = root.find("upstream")) places.upstream = url_of(member->value);
+  if (const Member* member = root.find("backend")) {
+    for (const Member& backend : member->value.members) places.backends.push_back(url_of(backend.value));
+  }
+  if (const Member* member = root.find("policy")) {
+    for (const Node& policy : member->value.items) places.policies.push_back(place_of(policy, "table"));
+  }
+  return places;
+}
+
 Config read_config(const Node& root, Mistakes& mistakes) {
   Config config;
   config.proxy.listen = {{Endpoint::Kind::tcp, "127.0.0.1", 6380, {}}};

@@ -10,12 +10,13 @@
 
 namespace sluice::conf {
 
+Mistake mistake_at(const Place& place, std::string message) {
+  if (!place.override_name.empty()) return {0, 0, "--set " + place.override_name + ": " + message};
+  return {place.line, place.column, std::move(message)};
+}
+
 void Mistakes::add(const Place& place, std::string message) {
-  if (!place.override_name.empty()) {
-    mistakes_.push_back({0, 0, "--set " + place.override_name + ": " + message});
-  } else {
-    mistakes_.push_back({place.line, place.column, std::move(message)});
-  }
+  mistakes_.push_back(mistake_at(place, std::move(message)));
 }
 
 std::vector<Mistake> Mistakes::take() {

@@ -25,6 +25,12 @@ bool same_names(std::vector<std::string> a, std::vector<std::string> b) {
   return a == b;
 }
 
+// Whether two keys could have one row. UUIDs are in lower case in every key: no collation takes one for another.
+bool merges(conf::KeyTemplate::Type placeholder, const sql::Column& column) {
+  const bool apart = placeholder == conf::KeyTemplate::Type::uuid && column.type == sql::ColumnType::text;
+  return !column.exact && !apart;
+}
+
 // A client's name in an error: short enough for a line.
 std::string shortened(std::string_view name) {
   constexpr std::size_t kShown = 64;
@@ -59,6 +65,13 @@ std::string Mapping::add_key(const sql::Table& table) {
   const auto& unique = table.unique_keys;
   if (std::none_of(unique.begin(), unique.end(), [&](const auto& columns) { return same_names(columns, names); })) {
     return "the placeholders of the key are not the columns of a unique key";
+  }
+  std::size_t at = 0;
+  for (const conf::KeyTemplate::Part& part : options_->key.parts()) {
+    if (!part.is_placeholder || !merges(part.type, key_[at++])) continue;
+    return "the key column '" + part.text +
+           "' takes different values for one, by its collation or its type: different Redis keys would share a row "
+           "(sluice --print-schema shows a column that keeps them apart)";
   }
   return {};
 }

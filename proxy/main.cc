@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "conf/load.h"
+#include "proxy/connected_check.h"
 #include "proxy/log.h"
 #include "proxy/memory.h"
 #include "proxy/offline.h"
@@ -122,6 +123,12 @@ int print(const Printed& printed) {
   return printed.exit_code;
 }
 
+int check(const conf::Loaded& loaded, const std::string& file, bool connect) {
+  if (!connect || !loaded.ok()) return print(print_check(loaded, file));
+  ::signal(SIGPIPE, SIG_IGN);
+  return print(print_connected_check(loaded, file));
+}
+
 int run(const Options& options) {
   std::string error;
   const std::string file = find_config_file(options.config_file, error);
@@ -129,7 +136,7 @@ int run(const Options& options) {
   const std::optional<std::string> text = read_file(file);
   if (!text) return print({kExitConfig, {}, "sluice: cannot read " + file + ": " + std::strerror(errno) + "\n"});
   conf::Loaded loaded = conf::load_text(*text, options.overrides);
-  if (options.action == Options::Action::check) return print(print_check(loaded, file));
+  if (options.action == Options::Action::check) return check(loaded, file, options.connect);
   if (!loaded.ok()) return print({kExitConfig, {}, print_check(loaded, file).output});
   switch (options.action) {
     case Options::Action::check:

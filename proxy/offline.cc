@@ -7,6 +7,7 @@
 #include "backends/registry.h"
 #include "backends/sql.h"
 #include "conf/units.h"
+#include "policies/proposed_table.h"
 #include "proxy/options.h"
 #include "proxy/router.h"
 
@@ -121,6 +122,12 @@ std::string names_of(const std::vector<conf::PolicyOptions>& policies) {
   return names.empty() ? "there are none" : "there are: " + names;
 }
 
+// The value has a field for every column of the table, whatever they are.
+bool maps_every_column(const conf::PolicyOptions& options) {
+  const bool fields = options.value == conf::ValueMode::json || options.value == conf::ValueMode::hash;
+  return fields && options.only_columns.empty();
+}
+
 }  // namespace
 
 Printed print_check(const conf::Loaded& loaded, const std::string& file) {
@@ -136,15 +143,16 @@ Printed print_schema(const conf::Config& config, const std::string& policy) {
   if (found == config.policies.end()) {
     return {kExitUsage, {}, "sluice: no policy has the name \"" + policy + "\"; " + names_of(config.policies) + "\n"};
   }
-  if (found->value != conf::ValueMode::counter) {
-    return {kExitClean, "-- The policy \"" + policy + "\" needs no table beside its own, " + found->table + ".\n", {}};
+  const auto named = [&](const conf::BackendOptions& options) { return options.name == found->backend; };
+  const auto backend = sql::make_backend(*std::find_if(config.backends.begin(), config.backends.end(), named));
+  const sql::NewTable table = policies::proposed_table(*found);
+  std::string out = "-- A table for the policy \"" + policy + "\", as far as the configuration tells.\n";
+  if (maps_every_column(*found)) out += "-- Add a column for each field: it gets the field's name.\n";
+  out += backend->table_ddl(table) + "\n";
+  if (found->value == conf::ValueMode::counter) {
+    out += "\n-- The bookkeeping of all counters: once in each database.\n" + backend->counter_ddl() + "\n";
   }
-  const auto backend =
-      std::find_if(config.backends.begin(), config.backends.end(),
-                   [&](const conf::BackendOptions& options) { return options.name == found->backend; });
-  std::string ddl = sql::make_backend(*backend)->counter_ddl();
-  while (ddl.ends_with('\n') || ddl.ends_with(';')) ddl.pop_back();
-  return {kExitClean, std::move(ddl) + ";\n", {}};
+  return {kExitClean, std::move(out), {}};
 }
 
 Printed print_explanation(const conf::Config& config, const std::string& key) {

@@ -16,7 +16,7 @@ struct Printed {
 
 // Every mistake as FILE:LINE:COLUMN: message, or one line that says there is none.
 Printed print_check(const conf::Loaded& loaded, const std::string& file);
-// The tables that the policy needs beside its own.
+// The tables that the policy needs: a proposal for its own, and the bookkeeping of a counter.
 Printed print_schema(const conf::Config& config, const std::string& policy);
 // Which policy owns `key` and what the commands on it do.
 Printed print_explanation(const conf::Config& config, const std::string& key);

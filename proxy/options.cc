@@ -14,7 +14,7 @@ constexpr const char* kUsualPlaces[] = {"./sluice.toml", "/etc/sluice/sluice.tom
 // What CLI11 fills in; Options is made of it.
 struct Raw {
   Options options;
-  bool check = false, connect = false, print_config = false;
+  bool check = false, print_config = false;
   std::string level = "info", format = "text";
   std::string schema_of, key;
   std::vector<std::string> sets;
@@ -30,7 +30,8 @@ void describe(CLI::App& app, Raw& raw) {
   app.set_version_flag("-V,--version", "sluice " SLUICE_VERSION);
   app.add_option("-c", raw.options.config_file, "Configuration file")->type_name("FILE");
   auto* check = app.add_flag("--check", raw.check, "Check the configuration, print every mistake, exit");
-  app.add_flag("--connect", raw.connect, "With --check: compare with Redis and the databases too")->needs(check);
+  app.add_flag("--connect", raw.options.connect, "With --check: compare with Redis and the databases too")
+      ->needs(check);
   auto* print_config = app.add_flag("--print-config", raw.print_config, "Print the whole configuration and exit");
   auto* schema = app.add_option("--print-schema", raw.schema_of, "Print the tables that a policy needs and exit")
                      ->type_name("POLICY");
@@ -96,7 +97,6 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return wrong_use(error.what());
   }
-  if (raw.connect) return wrong_use("--connect is not built yet; --check alone checks the file");
   Options& options = raw.options;
   options.action = action_of(app, raw);
   if (options.action == Options::Action::explain &&

@@ -20,6 +20,7 @@ inline constexpr int kExitConfig = 78;
 struct Options {
   enum class Action : std::uint8_t { serve, check, print_config, print_schema, explain };
   Action action = Action::serve;
+  bool connect = false;     // check: also what it connects to
   std::string argument;     // print_schema: a policy; explain: a key
   std::string config_file;  // as given with -c; may be empty
   std::vector<conf::Override> overrides;

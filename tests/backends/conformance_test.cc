@@ -443,5 +443,42 @@ TEST_P(Rows, MoreStatementsThanAreKeptStillWork) {
   }
 }
 
+using Holds = NewColumn::Holds;
+
+// Names are data: nothing in them ends the statement.
+TEST_P(Rows, AProposedTableIsTakenAndTellsKeysApart) {
+  const NewTable proposed{"odd \"`' table",
+                          {{"tenant", Holds::text, true},
+                           {"id", Holds::integer, true},
+                           {"part", Holds::uuid, true},
+                           {"rest\"`", Holds::text, true},
+                           {"note", Holds::text, false, "a remark"},
+                           {"content", Holds::bytes},
+                           {"until", Holds::moment}}};
+  query(backend->table_ddl(proposed));
+  const Result described = run(Describe{proposed.name});
+  ASSERT_TRUE(is_ok(described));
+  const Table& table = *described.table;
+  EXPECT_EQ(table.unique_keys, (std::vector<std::vector<std::string>>{{"tenant", "id", "part", "rest\"`"}}));
+  ASSERT_EQ(table.columns.size(), proposed.columns.size());
+  for (const NewColumn& column : proposed.columns) {
+    const Column* const real = table.find(column.name);
+    ASSERT_NE(real, nullptr) << column.name;
+    EXPECT_EQ(real->nullable, !column.is_key) << column.name;
+    EXPECT_FALSE(real->rewritten || real->narrow) << column.name;
+    EXPECT_TRUE(real->exact || !column.is_key) << column.name;
+  }
+  EXPECT_EQ(table.find("content")->type, ColumnType::bytes);
+  EXPECT_EQ(table.find("id")->type, ColumnType::integer);
+}
+
+TEST_P(Rows, DescribeTellsIntegersOfLessThan64Bits) {
+  query("CREATE TABLE sizes (big BIGINT, small INTEGER" + std::string(is("mysql") ? ", u BIGINT UNSIGNED)" : ")"));
+  const Table table = *run(Describe{"sizes"}).table;
+  EXPECT_FALSE(table.find("big")->narrow);
+  EXPECT_EQ(table.find("small")->narrow, !is("sqlite"));
+  EXPECT_TRUE(!is("mysql") || table.find("u")->narrow);
+}
+
 }  // namespace
 }  // namespace sluice::sql

@@ -121,6 +121,7 @@ class ScriptedBackend final : public Backend {
   int readers() const override { return 2; }
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
+  std::string table_ddl(const NewTable&) const override { return {}; }
 
  private:
   Script& script_;

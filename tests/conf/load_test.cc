@@ -360,5 +360,18 @@ TEST(Overrides, OnASectionThatIsNoTableAreAMistake) {
               ElementsAre(HasSubstr("[[policy]]"), HasSubstr("no policy named \"a\"")));
 }
 
+TEST(Load, TellsWhereUrlsAndTablesStand) {
+  const std::string text = policy_text("value = \"json\"\nread = \"cache-aside\"\n");
+  const auto places = [&](const std::vector<Override>& overrides) { return load_text(text, overrides).places; };
+  const Places found = places({});
+  EXPECT_EQ(found.upstream.line, 0) << "the file says nothing of it";
+  ASSERT_EQ(found.backends.size(), 1U);
+  EXPECT_EQ(to_string(mistake_at(found.backends[0], "wrong"), "f"), "f:2:7: wrong");
+  ASSERT_EQ(found.policies.size(), 1U);
+  EXPECT_EQ(to_string(mistake_at(found.policies[0], "wrong"), "f"), "f:7:9: wrong");
+  EXPECT_EQ(to_string(mistake_at(places({{"policy.p.table", "other"}}).policies[0], "wrong"), "f"),
+            "f: --set policy.p.table: wrong");
+}
+
 }  // namespace
 }  // namespace sluice::conf

@@ -95,11 +95,20 @@ class Example {
   Process sluice_;
 };
 
+// `sluice --check --connect` finds no mistake.
+void expect_to_fit(const std::string& configuration, const std::string& redis, const std::string& variable,
+                   const std::string& database) {
+  const Output output = run({"/usr/bin/env", "SLUICE_REDIS=" + redis, variable + "=" + database, SLUICE_BINARY,
+                             "--check", "--connect", "-c", SLUICE_SOURCE_DIR "/examples/" + configuration});
+  EXPECT_EQ(output.status, 0) << output.text;
+}
+
 TEST(Readme, TheCommandsToTryAnswerAsShown) {
   TempDir dir;
   RedisServer redis;
   Database db(dir.file("shop.db"));
   db.exec(read_file(SLUICE_SOURCE_DIR "/examples/quickstart/schema.sql"));
+  expect_to_fit("quickstart/sluice.toml", redis.url(), "SLUICE_DB", db.path());
   const Example sluice("quickstart/sluice.toml", redis.url(), "SLUICE_DB", db.path());
   const std::vector<Shown> shown = console_lines(0);
   EXPECT_GE(shown.size(), 10U);
@@ -116,6 +125,7 @@ TEST(Readme, TheCommandsOnOnesOwnDatabaseAnswerAsShown) {
                         "cd " SLUICE_SOURCE_DIR " && " + std::regex_replace(create.substr(0, create.find('\n')),
                                                                             std::regex(kOwnDatabase), db.url())});
   EXPECT_EQ(created.text, "");
+  expect_to_fit("users/sluice.toml", redis.url(), "SLUICE_SQL", db.url());
   const Example sluice("users/sluice.toml", redis.url(), "SLUICE_SQL", db.url());
   const std::vector<Shown> shown = console_lines(1);
   EXPECT_GE(shown.size(), 6U);
@@ -126,6 +136,7 @@ TEST(Readme, TheCommandsOnOnesOwnDatabaseAnswerAsShownOnMysqlToo) {
   RedisServer redis;
   EngineDatabase db(Engine::mysql);
   db.exec(read_file(SLUICE_SOURCE_DIR "/examples/users/mysql.sql"));
+  expect_to_fit("users/sluice.toml", redis.url(), "SLUICE_SQL", db.url());
   const Example sluice("users/sluice.toml", redis.url(), "SLUICE_SQL", db.url());
   std::vector<Shown> shown = console_lines(1);
   std::erase_if(shown, [](const Shown& line) { return line.command.starts_with("psql"); });

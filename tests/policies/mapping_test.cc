@@ -1,6 +1,7 @@
 // Mapping: rows to values and values to rows, with every type.
 #include "policies/mapping.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/policies/proxy_double.h"
@@ -206,6 +207,9 @@ TEST_F(MappingTest, ATableThatDoesNotFitIsSaidToNot) {
   options.key = key_template("t:{s}");
   EXPECT_EQ(why_not(), "table 't': the placeholders of the key are not the columns of a unique key");
   options.key = key_template("t:{id}");
+  table.columns[0].exact = false;
+  EXPECT_THAT(why_not(), ::testing::HasSubstr("the key column 'id' takes different values for one"));
+  table.columns[0].exact = true;
   options.only_columns = {"gone"};
   EXPECT_EQ(why_not(), "table 't': no column 'gone'");
   options.only_columns.clear();

@@ -26,6 +26,7 @@ class FakeBackend final : public sql::Backend {
   int readers() const override { return 1; }
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
+  std::string table_ddl(const sql::NewTable&) const override { return {}; }
 
  private:
   class FakeSession final : public sql::Session {

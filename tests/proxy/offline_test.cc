@@ -59,18 +59,40 @@ TEST(Check, EveryMistakeIsALine) {
   EXPECT_EQ(printed.output, "a.toml:3:7: no such key\na.toml:4:1: not a duration\n");
 }
 
-TEST(Schema, OfACounterIsTheTableOfItsBookkeeping) {
+TEST(Schema, OfACounterHasTheTableOfItsBookkeepingToo) {
   const Printed printed = print_schema(config(), "views");
   EXPECT_EQ(printed.exit_code, 0);
-  EXPECT_THAT(printed.output, HasSubstr("CREATE TABLE"));
-  EXPECT_THAT(printed.output, HasSubstr("sluice_counter_src"));
+  EXPECT_THAT(printed.output, HasSubstr("CREATE TABLE \"counters\""));
+  EXPECT_THAT(printed.output, HasSubstr("CREATE TABLE sluice_counter_src"));
+  EXPECT_THAT(printed.output, Not(HasSubstr("Add a column")));
   EXPECT_TRUE(printed.output.ends_with(";\n")) << "not ready for a database's shell";
 }
 
-TEST(Schema, OfAnotherPolicyIsAComment) {
-  const Printed printed = print_schema(config(), "user");
-  EXPECT_EQ(printed.exit_code, 0);
-  EXPECT_THAT(printed.output, testing::StartsWith("-- "));
+TEST(Schema, OfRowsIsAProposal) {
+  conf::Config config = proxy::config();
+  EXPECT_EQ(print_schema(config, "user").output,
+            "-- A table for the policy \"user\", as far as the configuration tells.\n"
+            "-- Add a column for each field: it gets the field's name.\n"
+            "CREATE TABLE \"users\" (\n"
+            "  \"id\" INTEGER NOT NULL,\n"
+            "  PRIMARY KEY (\"id\")\n"
+            ") STRICT;\n");
+  config.policies[0].only_columns = {"name"};
+  EXPECT_EQ(print_schema(config, "user").output,
+            "-- A table for the policy \"user\", as far as the configuration tells.\n"
+            "CREATE TABLE \"users\" (\n"
+            "  \"id\" INTEGER NOT NULL,\n"
+            "  \"name\" TEXT,  -- the configuration does not say of which type: choose it\n"
+            "  PRIMARY KEY (\"id\")\n"
+            ") STRICT;\n");
+}
+
+TEST(Schema, IsInTheDialectOfTheBackend) {
+  conf::Config config = proxy::config();
+  config.backends[0].kind = conf::BackendOptions::Kind::postgresql;
+  EXPECT_THAT(print_schema(config, "views").output, HasSubstr("\"id\" TEXT COLLATE \"C\" NOT NULL"));
+  config.backends[0].kind = conf::BackendOptions::Kind::mysql;
+  EXPECT_THAT(print_schema(config, "views").output, HasSubstr("utf8mb4_nopad_bin"));
 }
 
 TEST(Schema, OfAnUnknownPolicyIsWrongUse) {

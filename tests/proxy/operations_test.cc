@@ -47,6 +47,7 @@ class NoTables final : public sql::Backend {
   int readers() const override { return 1; }
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
+  std::string table_ddl(const sql::NewTable&) const override { return {}; }
 
  private:
   class Empty final : public sql::Session {

@@ -45,7 +45,10 @@ TEST(Options, TakesTheConfigurationFile) { EXPECT_EQ(options_of({"-c", "my.toml"
 
 TEST(Options, ACheckIsAsked) { EXPECT_EQ(options_of({"--check"}).action, Options::Action::check); }
 
-TEST(Options, ConnectIsRefusedUntilItIsBuilt) { expect_wrong_use({"--check", "--connect"}, "not built yet"); }
+TEST(Options, CheckMayConnect) {
+  EXPECT_FALSE(options_of({"--check"}).connect);
+  EXPECT_TRUE(options_of({"--check", "--connect"}).connect);
+}
 
 TEST(Options, ConnectNeedsCheck) { expect_wrong_use({"--connect"}, "--check"); }
 

@@ -1,0 +1,12 @@
+// ProposedTable: the table that a policy could have, as far as the configuration tells.
+#pragma once
+
+#include "backends/sql.h"
+#include "conf/config.h"
+
+namespace sluice::policies {
+
+// Every column that the configuration names. Where it does not say what a column holds, a remark says so.
+sql::NewTable proposed_table(const conf::PolicyOptions& options);
+
+}  // namespace sluice::policies
