@@ -69,8 +69,10 @@ class MariadbClient final : public SqlClient {
 MariadbServer::MariadbServer(ServerOptions options)
     : ServerProcess("mariadb", "mysql", SIGTERM, SIGKILL), options_(std::move(options)) {
   make_folder();
-  run_to_end({"mariadb-install-db", "--no-defaults", "--datadir=" + data(), "--auth-root-authentication-method=normal",
-              "--skip-test-db"});
+  // Temporary tables too: in /tmp, where several servers would put theirs, the number of a process is all their name
+  // has.
+  run_to_end({"mariadb-install-db", "--no-defaults", "--datadir=" + data(), "--tmpdir=" + file(""),
+              "--auth-root-authentication-method=normal", "--skip-test-db"});
   const std::string user = std::string(kUser) + "@'127.0.0.1'";
   // One statement per line.
   std::ofstream(file("first.sql")) << "CREATE USER IF NOT EXISTS " << user << " IDENTIFIED BY '" << kPassword
@@ -82,6 +84,7 @@ std::vector<std::string> MariadbServer::command() const {
   std::vector<std::string> line{program(),
                                 "--no-defaults",
                                 "--datadir=" + data(),
+                                "--tmpdir=" + file(""),
                                 "--port=" + std::to_string(port()),
                                 "--bind-address=127.0.0.1",
                                 "--socket=" + socket_folder() + "/mariadb.sock",
