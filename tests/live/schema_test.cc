@@ -61,7 +61,7 @@ class Schema : public OnEveryEngine {
   // The configuration of a sluice with these policies; line 1 is about Redis, line 2 about the database.
   std::string configure(const std::string& policies) {
     backend_ = "[backend.shop]\nurl = \"" + db.url() + "\"\n" + policies;
-    const std::string file = dir.file("sluice.toml");
+    std::string file = dir.file("sluice.toml");
     write_file(file, "upstream.url = \"" + redis.url() + "\"\nbackend.shop.url = \"" + db.url() + "\"\n" + policies);
     return file;
   }
@@ -234,8 +234,8 @@ class SilentServer {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof(address);
-    ::bind(socket_, reinterpret_cast<sockaddr*>(&address), size);
-    ::listen(socket_, 10);
+    EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(socket_, 10), 0);
     ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
     port_ = ntohs(address.sin_port);
   }
