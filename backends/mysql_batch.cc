@@ -227,6 +227,7 @@ class Batch {
       by_key.emplace(std::move(name), &row);
       *row.result = {};
       row.result->affected = merges_ ? count_values(row.write.values) : 1;
+      row.result->inserted = true;
     }
     while (query.next()) {
       std::string name;
@@ -235,6 +236,7 @@ class Batch {
       // A collation that takes another key for this one, or a type that is written in several ways.
       if (found == by_key.end()) return connection_.error(Failure::refused, "22018", "a key has another form");
       found->second->exists = true;
+      found->second->result->inserted = false;
       found->second->result->affected = merges_ ? count_added(query, found->second->write.values) : 0;
     }
     return query.error();

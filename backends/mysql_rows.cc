@@ -156,6 +156,7 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const Replace
     if (result.error.failure == Failure::refused) return result;
     result.error = insert(connection, *target.table, op.key, op.values);
     result.affected = result.ok() ? 1 : 0;
+    result.inserted = result.ok();
     if (!met_another_row(connection, result.error)) return result;
   }
   return result;
@@ -174,6 +175,7 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const MergeRo
     result.error = before ? update(connection, *target.table, op.key, op.values, {}, rows)
                           : insert(connection, *target.table, op.key, op.values);
     result.affected = result.ok() ? columns_added(before ? *before : all_null(op.values.size()), op.values) : 0;
+    result.inserted = result.ok() && !before;
     if (before || !met_another_row(connection, result.error)) return result;
   }
   return result;
@@ -211,7 +213,8 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ModifyR
         target = mysql_target(connection, schema, op.table, op.key, change.values);
         if (!target.ok()) return mysql_failed(target.error);
         result.error = write(connection, *target.table, op, change, row.has_value());
-        result.affected = 1;
+        result.affected = result.ok() ? 1 : 0;
+        result.inserted = result.ok() && !row;
         break;
       case RowChange::Kind::remove:
         result = mysql_run(connection, schema, DeleteRow{op.table, op.key});

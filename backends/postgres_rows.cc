@@ -208,6 +208,7 @@ Error PostgresWrite::take(const PostgresConnection& connection, const PostgresRe
       result_.affected = std::holds_alternative<const MergeRow*>(target_)
                              ? std::count_if(values_->begin(), values_->end(), [](auto& v) { return !is_null(v); })
                              : 1;
+      result_.inserted = true;
       step_ = Step::done;
       break;
     case Step::update:

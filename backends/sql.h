@@ -265,6 +265,7 @@ struct Result {
   std::vector<Row> rows;
   std::optional<Table> table;      // Describe
   std::vector<Result> parts = {};  // WriteRows
+  bool inserted = false;           // ReplaceRow, MergeRow, ModifyRow: there was no row, and it has made one
   bool locked = false;  // run_group(), with Failure::unavailable: somebody holds the row for longer than a group waits
   bool ok() const { return error.failure == Failure::none; }
   bool operator==(const Result&) const = default;

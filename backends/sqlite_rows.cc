@@ -195,6 +195,7 @@ Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const Repl
   if (rows == 0) {
     result.error = insert(connection, op.table, op.key, op.values);
     result.affected = result.ok() ? 1 : 0;
+    result.inserted = result.ok();
   }
   return result;
 }
@@ -210,6 +211,7 @@ Result sqlite_run(SqliteConnection& connection, SqliteSchema& schema, const Merg
   std::int64_t rows = 0;
   result.error = before.exists ? update(connection, op.table, op.key, op.values, {}, rows)
                                : insert(connection, op.table, op.key, op.values);
+  result.inserted = result.ok() && !before.exists;
   return result;
 }
 

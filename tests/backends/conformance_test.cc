@@ -155,6 +155,48 @@ TEST_P(Rows, MergeRowCountsTheColumnsItAdds) {
   EXPECT_EQ(read(2, {"name", "colour", "weight"}), (Row{std::string("pear"), std::string("green"), 2.0}));
 }
 
+TEST_P(Rows, AWriteTellsWhetherItHasMadeItsRow) {
+  const auto write = [](std::int64_t id) {
+    return modify(id, {"name"}, [id](const Row*) {
+      return RowChange{RowChange::Kind::write, {{"name", "fruit " + std::to_string(id)}}, {}};
+    });
+  };
+  const auto named = [](std::int64_t id) { return std::vector<Bound>{{"name", "fruit " + std::to_string(id)}}; };
+  const std::vector<Op> ops{
+      replace(1, named(1)), replace(10, named(10)), merge(1, named(1)), merge(11, named(11)), write(1), write(12),
+      insert_only(1, "x")};
+  for (const Op& op : ops) {
+    const bool is_new = &op == &ops[1] || &op == &ops[3] || &op == &ops[5];
+    const Result first = run(op);
+    EXPECT_TRUE(is_ok(first));
+    EXPECT_EQ(first.inserted, is_new) << &op - ops.data();
+    EXPECT_FALSE(run(op).inserted) << &op - ops.data();
+  }
+  EXPECT_FALSE(run(replace(20, {{"name", std::string("fruit 1")}})).inserted);
+  const Result all = run(WriteRows{{replace(21, named(21)), replace(1, named(1))}});
+  ASSERT_EQ(all.parts.size(), 2U);
+  EXPECT_TRUE(all.parts[0].inserted);
+  EXPECT_FALSE(all.parts[1].inserted);
+}
+
+TEST_P(Rows, EachWriteOfAGroupTellsWhetherItHasMadeItsRow) {
+  query("INSERT INTO fruit (id, name) VALUES (2, 'two'), (3, 'three')");
+  std::vector<Op> replacements, merges;
+  for (std::int64_t id = 1; id <= 6; ++id) {
+    const std::vector<Bound> values{{"name", "fruit " + std::to_string(id)}, {"note", std::string("n")}};
+    replacements.emplace_back(replace(id, values));
+    merges.emplace_back(merge(id, values));
+  }
+  for (const auto* group : {&replacements, &merges}) {
+    const auto results = run_group(*group);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      EXPECT_TRUE(is_ok(results[i]));
+      EXPECT_EQ(results[i].inserted, i >= 3) << i;
+    }
+    query("DELETE FROM fruit WHERE id > 3");
+  }
+}
+
 TEST_P(Rows, MergeRowWithoutANotNullColumnUpdatesButDoesNotInsert) {
   EXPECT_TRUE(is_ok(run(merge(1, {{"colour", std::string("blue")}}))));
   EXPECT_TRUE(fails(run(merge(2, {{"colour", std::string("blue")}})), Failure::refused, "23502"));
