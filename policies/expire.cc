@@ -57,15 +57,20 @@ class Expire final : public Operation {
     return error_.empty() ? run() : finish_error(error_);
   }
 
+  // A copy that may be old is not read.
   Step run() {
     state_ = State::awaiting_script;
-    return CallRedis{{{&fuse::expire(),
-                       {"2", request_.key, side_, "", wanted_.mode(), wanted_.amount(), wanted_.conditions(),
-                        wanted_.reads ? "S" : ""}}}};
+    CallRedis call;
+    drops_ = request_.distrust && !load_;
+    if (drops_) call.commands.push_back({&fuse::inval(), {"2", request_.key, side_}});
+    call.commands.push_back({&fuse::expire(),
+                             {"2", request_.key, side_, "", wanted_.mode(), wanted_.amount(), wanted_.conditions(),
+                              wanted_.reads ? "S" : ""}});
+    return call;
   }
 
   Step answered(const Event& event, Turn& turn) {
-    const resp::Reply* const reply = reply_at(event, 0);
+    const resp::Reply* const reply = reply_at(event, drops_ ? 1 : 0);
     if (reply == nullptr) return finish_error(upstream_unavailable(), true);
     if (reply->is_error()) return finish_error(reply->text);
     const std::int64_t changed = item(*reply, 0).integer;
@@ -117,6 +122,7 @@ class Expire final : public Operation {
   State state_ = State::awaiting_script;
   ExpiryCommand wanted_;
   std::string error_;
+  bool drops_ = false;
   std::unique_ptr<Operation> load_;
   Finish loaded_;
 };

@@ -6,6 +6,7 @@
 
 #include "policies/fuse_scripts.h"
 #include "policies/replies.h"
+#include "policies/rights.h"
 
 namespace sluice::policies {
 namespace {
@@ -25,14 +26,14 @@ class Load : public Operation {
     if (side_.empty()) return finish_error(key_without_side(options_));
     if (request_.redis_down && !may_bypass_redis()) return finish_error(upstream_unavailable(), true);
     redis_ = !request_.redis_down;
-    if (shared_.flights.join(request_.key, turn.self)) return lead(turn);
-    shared_.metrics.waits.add();
-    state_ = State::awaiting_flight;
-    return Park{};
+    if (request_.distrust) return drop_copy();
+    return join(turn);
   }
 
   Step resume(Event event, Turn& turn) override {
     switch (state_) {
+      case State::awaiting_drop:
+        return copy_dropped(event, turn);
       case State::awaiting_flight:
         return flight_landed(turn);
       case State::awaiting_schema:
@@ -53,6 +54,7 @@ class Load : public Operation {
 
  private:
   enum class State : std::uint8_t {
+    awaiting_drop,
     awaiting_flight,
     awaiting_schema,
     awaiting_lease,
@@ -64,9 +66,35 @@ class Load : public Operation {
 
   // Without Redis nobody can say what this user may read.
   bool may_bypass_redis() const {
-    return options_.on_redis_down == conf::OnRedisDown::sql && request_.acl_user.empty();
+    const bool may_read = request_.acl_user.empty() || request_.distrust;  // then Redis has been asked
+    return options_.on_redis_down == conf::OnRedisDown::sql && may_read;
   }
   const char* kind() const { return options_.value == conf::ValueMode::hash ? "H" : "S"; }
+
+  // Nobody has asked Redis yet whether this user may read the key.
+  Step drop_copy() {
+    state_ = State::awaiting_drop;
+    const bool asks = !request_.acl_user.empty() && !granted_;
+    if (asks) return CallRedis{{ask_rights(request_.acl_user, request_.args)}};
+    granted_ = true;
+    return CallRedis{{{&fuse::inval(), {"2", request_.key, side_}}}};
+  }
+
+  Step copy_dropped(const Event& event, Turn& turn) {
+    const resp::Reply* const reply = reply_at(event, 0);
+    if (reply == nullptr) return finish_error(upstream_unavailable(), true);
+    if (granted_) return join(turn);
+    if (const auto denied = denial(*reply)) return finish_error(*denied);
+    granted_ = true;
+    return drop_copy();
+  }
+
+  Step join(Turn& turn) {
+    if (shared_.flights.join(request_.key, turn.self)) return lead(turn);
+    shared_.metrics.waits.add();
+    state_ = State::awaiting_flight;
+    return Park{};
+  }
 
   Step flight_landed(Turn& turn) {
     const auto answer = shared_.flights.take(turn.self);
@@ -276,9 +304,10 @@ class Load : public Operation {
   State state_ = State::awaiting_flight;
   TimePoint began_;
   std::string token_;
-  bool redis_ = true;    // ask and fill Redis
-  bool leased_ = false;  // what is read may be stored
-  bool read_ = false;    // SQL has answered
+  bool granted_ = false;  // the user's rights are known
+  bool redis_ = true;     // ask and fill Redis
+  bool leased_ = false;   // what is read may be stored
+  bool read_ = false;     // SQL has answered
   TimePoint leased_at_;
   TimePoint queued_at_;   // since when the read has been waiting for its turn
   Milliseconds poll_{0};  // the last pause

@@ -128,7 +128,8 @@ class Client final : private Stream::Handler, private Flushable {
   void reply_now(std::string_view reply);
   void swallow_reply();
   std::uint64_t open_slot(std::size_t row, const resp::CommandInfo* info, bool write);
-  void begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down);
+  enum class Miss : std::uint8_t { absent, redis_down, distrusted };
+  void begin_miss(std::uint32_t policy, std::string_view wire, Miss why);
   void apply_effect(Effect effect, std::string_view wire, std::string_view reply);
   Session::Plan plan_of(const resp::Command& command) const;
   void stick_once_done(const resp::Command& command, std::string_view reply);

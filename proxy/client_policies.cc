@@ -78,7 +78,12 @@ bool Client::take_read(std::string_view wire, std::uint32_t policy) {
     if (pool_->expects_shared()) return false;
     const bool redis_up = loop_.anybody().shared() != nullptr;  // and refuses this user
     if (redis_up || owner.options().on_redis_down != conf::OnRedisDown::sql) return await_upstream();
-    begin_miss(policy, wire, true);
+    begin_miss(policy, wire, Miss::redis_down);
+    return true;
+  }
+  if (!loop_.trusts_copies() && owner.options().fills()) {
+    if (outstanding_ != 0) return false;
+    begin_miss(policy, wire, Miss::distrusted);
     return true;
   }
   if (up->congested()) return false;
@@ -103,6 +108,7 @@ bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& 
   request.keys = loop_.router().keys();
   request.version = session_.version();
   request.acl_user = loop_.user_to_check(session_.user());
+  request.distrust = !loop_.trusts_copies();
   const std::uint64_t slot = open_slot(row, &info, write);
   loop_.metrics().commands_policy.add();
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
@@ -245,7 +251,7 @@ void Client::fill(std::uint64_t slot, policies::Finish finish) {
   resume();
 }
 
-void Client::begin_miss(std::uint32_t policy, std::string_view wire, bool redis_down) {
+void Client::begin_miss(std::uint32_t policy, std::string_view wire, Miss why) {
   resp::CommandParser parser;
   resp::Command command;
   parser.next(wire, command);
@@ -255,8 +261,10 @@ void Client::begin_miss(std::uint32_t policy, std::string_view wire, bool redis_
   request.args.assign(command.args.begin(), command.args.end());
   request.key = request.args[1];
   request.version = session_.version();
-  request.redis_down = redis_down;
-  if (redis_down) request.acl_user = loop_.user_to_refuse(session_.user());
+  request.redis_down = why == Miss::redis_down;
+  request.distrust = why == Miss::distrusted;
+  if (request.redis_down) request.acl_user = loop_.user_to_refuse(session_.user());
+  if (request.distrust) request.acl_user = loop_.user_to_check(session_.user());
   const std::uint64_t slot = open_slot(row_of(request.key), nullptr, false);
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
 }
@@ -266,7 +274,7 @@ void Client::begin_miss(std::uint32_t policy, std::string_view wire, bool redis_
 void Client::read_missed(std::uint32_t policy, std::string_view wire) {
   if (closed_) return;
   --outstanding_;
-  begin_miss(policy, wire, false);
+  begin_miss(policy, wire, Miss::absent);
 }
 
 // The keys' leases are cleared before the client learns that its write was done.
@@ -285,7 +293,7 @@ void Client::read_lost(std::uint32_t policy, std::string_view wire, bool sent, c
   }
   if (closed_ || finishing_) return;
   --outstanding_;
-  begin_miss(policy, wire, true);
+  begin_miss(policy, wire, Miss::redis_down);
 }
 
 }  // namespace sluice::proxy

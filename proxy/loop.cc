@@ -34,6 +34,7 @@ Loop::Loop(Process& process)
       router_(process.config),
       policy_redis_(events_, process.config.upstream, metrics_.own_commands, metrics_.scripts),
       operations_(events_, policy_redis_, mailbox_),
+      copy_trust_(events_, policy_redis_, operations_, router_),
       acl_(events_, policy_redis_),
       graveyard_(events_),
       common_{events_, process.config.upstream, *this, metrics_, graveyard_, default_user_, connection_age_},
@@ -54,6 +55,7 @@ void Loop::run() {
   if (!router_.empty()) {
     policy_redis_.on_change([this] {
       note_redis_state();
+      copy_trust_.connection_changed();
       if (policy_redis_.up()) check_durability();
     });
     policy_redis_.connect();
@@ -72,6 +74,7 @@ void Loop::end() {
   events_.cancel(reconnect_);
   for (auto& pool : pools_) pool->close();
   default_user_probe_.close();
+  copy_trust_.close();
   policy_redis_.close();
   mailbox_->close();
   events_.stop();

@@ -14,6 +14,7 @@
 #include "proxy/acl.h"
 #include "proxy/client.h"
 #include "proxy/client_list.h"
+#include "proxy/copy_trust.h"
 #include "proxy/default_user_probe.h"
 #include "proxy/event_loop.h"
 #include "proxy/graveyard.h"
@@ -70,6 +71,8 @@ class Loop final : private UpstreamUser {
   Router& router() { return router_; }
   LoopMetrics& metrics() { return metrics_; }
   PolicyRedis& policy_redis() { return policy_redis_; }
+  // Whether the copies of rows in Redis may be answered with.
+  bool trusts_copies() const { return copy_trust_.trusted(); }
 
   // The upstream connections of those who have not authenticated.
   UpstreamPool& anybody() { return *pools_.front(); }
@@ -169,6 +172,7 @@ class Loop final : private UpstreamUser {
   Router router_;
   PolicyRedis policy_redis_;
   Operations operations_;
+  CopyTrust copy_trust_;
   Acl acl_;
   Graveyard graveyard_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -331,6 +331,32 @@ TEST_F(WriteCommands, AnExpiryGivenWhileAWriteIsUnderWayTakesEffectAfterIt) {
   EXPECT_GT(ttl("fruit:1"), 400000);
 }
 
+// --- A Redis that may have come back with old copies ----------------------------------------------------------------
+
+TEST_F(WriteCommands, ACopyThatMayBeOldIsDroppedAndLoadedAgain) {
+  add_row(1, "pear", 3);
+  redis({"SET", "fruit:1", "old"});
+  Request get = miss({"GET", "fruit:1"});
+  get.distrust = true;
+  EXPECT_EQ(proxy().run(std::move(get)), "$35\r\n{\"id\":1,\"name\":\"pear\",\"quantity\":3}\r\n");
+  redis({"SET", "fruit:1", "old"});
+  Request getex = command({"GETEX", "fruit:1", "EX", "100"});
+  getex.distrust = true;
+  EXPECT_EQ(proxy().run(std::move(getex)), "$35\r\n{\"id\":1,\"name\":\"pear\",\"quantity\":3}\r\n");
+}
+
+TEST_F(WriteCommands, WhoMayNotReadGetsNoCopyDropped) {
+  redis({"ACL", "SETUSER", "bob", "on", ">x", "~other:*", "+@all"});
+  redis({"SET", "fruit:1", "copy"});
+  Request get = miss({"GET", "fruit:1"});
+  get.distrust = true;
+  get.acl_user = "bob";
+  EXPECT_TRUE(proxy().run(std::move(get)).starts_with("-NOPERM "));
+  EXPECT_EQ(sql.reads, 0);
+  EXPECT_EQ(cached("fruit:1"), "copy");
+  redis({"ACL", "DELUSER", "bob"});
+}
+
 // --- ttl_column -----------------------------------------------------------------------------------------------------
 
 TEST_F(WriteCommands, ATtlColumnKeepsTheExpiryInTheRow) {
