@@ -55,12 +55,15 @@ void check_write(const PolicyOptions& policy, const Node& table, Mistakes& mista
   if (custom && policy.conflict != Conflict::update) {
     mistakes.add(place_of(table, "conflict"), "conflict: what an existing row gets is up to the write_query");
   }
+  if (custom && !policy.ttl_column.empty()) {
+    mistakes.add(place_of(table, "ttl_column"), "ttl_column: a write_query has no part in it; only one of them");
+  }
   if (policy.value == ValueMode::counter && policy.on_delete == OnDelete::row) {
     mistakes.add(place_of(table, "on_delete"), "on_delete: \"row\" is not built yet for a counter");
   }
   const auto is_ttl = [&](const FieldColumn& rename) { return rename.column == policy.ttl_column; };
-  if (!policy.ttl_column.empty() && (policy.ttl_column == policy.column ||
-                                     std::any_of(policy.renames.begin(), policy.renames.end(), is_ttl))) {
+  if (!policy.ttl_column.empty() &&
+      (policy.ttl_column == policy.column || std::any_of(policy.renames.begin(), policy.renames.end(), is_ttl))) {
     mistakes.add(place_of(table, "ttl_column"), "ttl_column: the column is part of the value as well");
   }
 }

@@ -81,10 +81,13 @@ std::string Edit::map(std::shared_ptr<const Mapping> mapping) {
 
 sql::RowChange Edit::decide(const sql::Row*) const { return {}; }
 
+bool Edit::is_over(const sql::Row& row) const {
+  const auto expiry = mapping_->expiry(row);
+  return expiry && *expiry <= now_;
+}
+
 const sql::Row* Edit::live(const sql::Row* row) const {
-  if (row == nullptr) return nullptr;
-  const auto expiry = mapping_->expiry(*row);
-  return expiry && *expiry <= now_ ? nullptr : row;
+  return row == nullptr || is_over(*row) || !mapping_->copy(*row) ? nullptr : row;
 }
 
 std::string Edit::nil_reply() const {
@@ -103,7 +106,7 @@ std::string Edit::bulk_reply(const sql::Row* row) const {
 
 sql::RowChange Edit::write_fields(const sql::Row* row, std::vector<sql::Bound> values) const {
   sql::RowChange change{sql::RowChange::Kind::write, std::move(values), {}};
-  if (row == nullptr || live(row) != nullptr) return change;
+  if (row == nullptr || !is_over(*row)) return change;
   for (std::string& column : mapping_->resettable()) {
     const bool set = std::any_of(change.values.begin(), change.values.end(),
                                  [&](const sql::Bound& bound) { return bound.column == column; });
@@ -126,7 +129,6 @@ std::optional<sql::RowWrite> Edit::custom_statement(const std::vector<sql::Bound
     const bool set = std::any_of(values.begin(), values.end(), [&](const auto& b) { return b.column == column; });
     if (!set) run.parameters.push_back({std::move(column), {}});
   }
-  if (mapping_->has_ttl()) run.parameters.push_back(mapping_->ttl_bound({}));
   return run;
 }
 

@@ -28,9 +28,10 @@ struct CopyChange {
   };
   Kind kind = Kind::keep;
   Copy copy;
-  bool whole = false;            // merge: the fields are all there are
-  std::optional<Expiry> expiry;  // set: the client's own; expire: none to persist
-  bool keep_ttl = false;         // set
+  bool whole = false;                 // merge: the fields are all there are
+  std::optional<std::int64_t> until;  // when the row's own time is over (ttl_column), as Unix time in milliseconds
+  std::optional<Expiry> expiry;       // set: the client's own; expire: none to persist
+  bool keep_ttl = false;              // set
 };
 
 // What came of the write.
@@ -51,6 +52,7 @@ class Edit : public sql::RowDecision {
     const resp::CommandInfo& command;
     std::vector<std::string> args;  // the command's name, one key, what belongs to that key
     resp::Version version = resp::Version::resp2;
+    bool cache_only = false;  // nothing is for SQL (ops_field "+")
   };
 
   explicit Edit(Request request) : request_(std::move(request)) {}
@@ -59,12 +61,13 @@ class Edit : public sql::RowDecision {
   std::string map(std::shared_ptr<const Mapping> mapping);
   // The time by Redis' clock, as Unix time in milliseconds, known once the key is armed.
   void begin_at(std::int64_t unix_ms) { now_ = unix_ms; }
+  std::int64_t now() const { return now_; }
 
   const std::vector<sql::Bound>& row_key() const { return row_key_; }
   const Mapping& mapping() const { return *mapping_; }
   // The statement that does it whatever the row is; nullopt: the row must be looked at (decide()).
   virtual std::optional<sql::RowWrite> statement() const { return {}; }
-  // Nothing for SQL to do: only the copy changes, and it is loaded first.
+  // Nothing for SQL to do: only the copy changes, and gets what the row has.
   virtual bool only_cached() const { return false; }
   // `result` of statement(), or of a ModifyRow with mapping().columns().
   virtual Outcome outcome(const sql::Result& result) const = 0;
@@ -76,11 +79,12 @@ class Edit : public sql::RowDecision {
   resp::CommandId command() const { return request_.command.id; }
   const std::vector<std::string>& args() const { return request_.args; }
   const std::string& key() const { return request_.args[1]; }
-  std::int64_t now() const { return now_; }
   resp::Version version() const { return request_.version; }
 
   virtual std::string map_values() { return {}; }
-  // The row as a client sees it: null when there is none, or its time is over (ttl_column).
+  bool cache_only() const { return request_.cache_only; }
+  bool is_over(const sql::Row& row) const;  // its time (ttl_column)
+  // The row as a client sees it: null when there is none, its time is over, or Redis could not hold it (all NULL).
   const sql::Row* live(const sql::Row* row) const;
   static const sql::Row* row_of(const sql::Result& result) { return result.rows.empty() ? nullptr : &result.rows[0]; }
   // The value of a string policy, or nil.

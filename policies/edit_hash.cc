@@ -34,14 +34,16 @@ class HashSet final : public Edit {
 
   // A row whose time may be over must be looked at.
   std::optional<sql::RowWrite> statement() const override {
-    if (!is_blind()) return {};
+    if (!is_blind() || only_cached()) return {};
     if (auto custom = custom_statement(change_.values)) return custom;
     return sql::MergeRow{options().table, row_key(), change_.values};
   }
 
-  bool only_cached() const override { return change_.values.empty(); }
+  bool only_cached() const override { return cache_only() || change_.values.empty(); }
 
   sql::RowChange decide(const sql::Row* row) const override {
+    if (only_cached()) return {};
+    if (refused_by_conflict(live(row))) return {sql::RowChange::Kind::refuse, {}, {}};
     if (live(row) != nullptr && decides_on_conflict()) return {};
     return write_fields(row, change_.values);
   }
@@ -49,16 +51,21 @@ class HashSet final : public Edit {
   Outcome outcome(const sql::Result& result) const override {
     Outcome outcome;
     const sql::Row* const row = live(row_of(result));
+    if (only_cached()) return cached_outcome(row);
     if (auto error = refused_by_conflict(row)) {
       outcome.error = *std::move(error);
       return outcome;
     }
     const bool ignored = row != nullptr && decides_on_conflict();
-    const std::int64_t added = ignored || only_cached() ? 0
-                               : is_blind()             ? result.affected
-                                                        : count_new(mapping(), row, change_.values);
-    outcome.reply = command() == CommandId::hset ? integer_reply(added) : ok_reply();
-    if (!ignored) outcome.copy = {CopyChange::Kind::merge, change_.copy, change_.complete, {}, false};
+    outcome.reply = reply(ignored ? 0 : added(result, row));
+    if (ignored) return outcome;
+    outcome.copy.kind = CopyChange::Kind::merge;
+    outcome.copy.copy = change_.copy;
+    outcome.copy.whole = change_.complete;
+    if (row != nullptr) outcome.copy.until = mapping().expiry(*row);
+    // The columns that were not sent have their defaults now.
+    const bool began_anew = is_blind() ? result.inserted : row == nullptr;
+    if (began_anew && !change_.complete) outcome.copy.kind = CopyChange::Kind::drop;
     return outcome;
   }
 
@@ -71,6 +78,29 @@ class HashSet final : public Edit {
   }
 
   bool is_blind() const { return !decides_on_conflict() && !mapping().has_ttl(); }
+
+  // What a write_query has added nobody knows.
+  std::int64_t added(const sql::Result& result, const sql::Row* row) const {
+    if (!options().write_query.empty()) return 0;
+    return is_blind() ? result.affected : count_new(mapping(), row, change_.values);
+  }
+
+  std::string reply(std::int64_t added) const {
+    return command() == CommandId::hset ? integer_reply(added) : ok_reply();
+  }
+
+  // The whole copy: what the row has, and over it what is for the copy alone.
+  Outcome cached_outcome(const sql::Row* row) const {
+    Outcome outcome;
+    outcome.reply = reply(0);
+    outcome.copy.kind = CopyChange::Kind::merge;
+    if (const auto copy = row == nullptr ? std::nullopt : mapping().copy(*row)) outcome.copy.copy = *copy;
+    if (row != nullptr) outcome.copy.until = mapping().expiry(*row);
+    auto& fields = outcome.copy.copy.fields;
+    fields.insert(fields.end(), change_.copy.fields.begin(), change_.copy.fields.end());
+    outcome.copy.whole = true;
+    return outcome;
+  }
 
   Change change_;
 };
@@ -92,7 +122,7 @@ class FieldEdit : public Edit {
     outcome.reply = std::move(verdict.reply);
     outcome.error = std::move(verdict.error);
     if (!verdict.value) return outcome;
-    outcome.copy.kind = CopyChange::Kind::merge;
+    outcome.copy.kind = live(row_of(result)) == nullptr ? CopyChange::Kind::drop : CopyChange::Kind::merge;
     outcome.copy.copy.fields = {field_->name, *text_of(*verdict.value, field_->column.type)};
     return outcome;
   }
@@ -219,7 +249,8 @@ class HashDelete final : public Edit {
   Outcome outcome(const sql::Result& result) const override {
     Outcome outcome;
     outcome.reply = integer_reply(static_cast<std::int64_t>(present(live(row_of(result))).size()));
-    outcome.copy = {CopyChange::Kind::remove, {{}, {args().begin() + 2, args().end()}}, false, {}, false};
+    outcome.copy.kind = CopyChange::Kind::remove;
+    outcome.copy.copy.fields = {args().begin() + 2, args().end()};
     return outcome;
   }
 

@@ -20,13 +20,14 @@ class Set final : public Edit {
   std::optional<sql::RowWrite> statement() const override {
     if (!is_blind()) return {};
     if (auto custom = custom_statement(change_.values)) return custom;
-    return sql::ReplaceRow{options().table, row_key(), values(), change_.reset};
+    return sql::ReplaceRow{options().table, row_key(), values(nullptr), change_.reset};
   }
 
   sql::RowChange decide(const sql::Row* row) const override {
     using Kind = sql::RowChange::Kind;
-    if (!may_write(row)) return {command() == CommandId::msetnx ? Kind::refuse : Kind::keep, {}, {}};
-    return {Kind::write, values(), change_.reset};
+    if (may_write(row)) return {Kind::write, values(live(row)), change_.reset};
+    const bool all_or_nothing = command() == CommandId::msetnx || refused_by_conflict(live(row));
+    return {all_or_nothing ? Kind::refuse : Kind::keep, {}, {}};
   }
 
   Outcome outcome(const sql::Result& result) const override {
@@ -38,7 +39,12 @@ class Set final : public Edit {
     }
     const bool wrote = is_blind() || may_write(row_of(result));
     outcome.reply = reply(row, wrote || ignores(row));
-    if (wrote) outcome.copy = {CopyChange::Kind::set, change_.copy, false, set_.expiry, set_.keep_ttl};
+    if (!wrote) return outcome;
+    outcome.copy.kind = CopyChange::Kind::set;
+    outcome.copy.copy = change_.copy;
+    outcome.copy.expiry = set_.expiry;
+    outcome.copy.keep_ttl = set_.keep_ttl;
+    if (set_.keep_ttl && row != nullptr) outcome.copy.until = mapping().expiry(*row);
     return outcome;
   }
 
@@ -52,7 +58,11 @@ class Set final : public Edit {
     return {};
   }
 
-  bool is_blind() const { return set_.when == When::always && !set_.get && !decides_on_conflict(); }
+  // What KEEPTTL keeps is over, perhaps.
+  bool is_blind() const {
+    const bool looks = set_.get || (set_.keep_ttl && mapping().has_ttl());
+    return set_.when == When::always && !looks && !decides_on_conflict();
+  }
 
   bool may_write(const sql::Row* row) const {
     const bool exists = live(row) != nullptr;
@@ -65,9 +75,10 @@ class Set final : public Edit {
     return row != nullptr && options().conflict == conf::Conflict::ignore && set_.when == When::always;
   }
 
-  std::vector<sql::Bound> values() const {
+  // `row`: whose expiry is kept, if it is.
+  std::vector<sql::Bound> values(const sql::Row* row) const {
     std::vector<sql::Bound> values = change_.values;
-    if (!mapping().has_ttl() || set_.keep_ttl) return values;
+    if (!mapping().has_ttl() || (set_.keep_ttl && row != nullptr)) return values;
     values.push_back(mapping().ttl_bound(set_.expiry ? std::optional(set_.expiry->at(now())) : std::nullopt));
     return values;
   }
@@ -102,7 +113,10 @@ class Append final : public Edit {
       return outcome;
     }
     outcome.reply = integer_reply(static_cast<std::int64_t>(text.size()));
-    outcome.copy = {CopyChange::Kind::set, {std::move(text), {}}, false, {}, true};
+    outcome.copy.kind = CopyChange::Kind::set;
+    outcome.copy.copy.text = std::move(text);
+    outcome.copy.keep_ttl = true;
+    if (const sql::Row* const row = live(row_of(result))) outcome.copy.until = mapping().expiry(*row);
     return outcome;
   }
 

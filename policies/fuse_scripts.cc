@@ -170,6 +170,17 @@ keep(ARGV[2] + 1000)
 return {'LEASE'}
 )lua";
 
+// A copy made behind a fuse: the expiry that it is to have after the write.
+constexpr std::string_view kRemember = R"lua(
+local function remember(wanted)
+  local fused = whole(redis.call('PEXPIRETIME', D))
+  for field, arm in pairs(arms) do
+    local deadline, old = string.match(arm, '^(%d+:%d):(%-?%d+):')
+    if old == '-2' then redis.call('HSET', S, field, deadline .. ':' .. wanted .. ':' .. fused) end
+  end
+end
+)lua";
+
 constexpr std::string_view kFill = R"lua(
 local kind, what, ttl, till = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6])
 local over = till and till <= now
@@ -184,6 +195,7 @@ if not mine or what == 'NONE' then
   return over and {'EXPIRED', 0} or {'REFUSED'}
 end
 if till and not over then ttl = math.min(ttl > 0 and ttl or 1e15, till - now) end
+local wanted = ttl > 0 and whole(now + ttl) or '-1'
 if live > 0 then ttl = math.min(ttl > 0 and ttl or 1e15, tonumber(ARGV[5])) end
 if what == 'ABSENT' then
   if live == 0 and ttl > 0 and not over then
@@ -195,6 +207,7 @@ end
 redis.call('HDEL', S, 'N')
 if kind == 'S' then redis.call('SET', D, ARGV[7]) else store_fields(7) end
 if ttl > 0 then redis.call('PEXPIRE', D, whole(ttl)) end
+if live > 0 then remember(wanted) end
 return {'STORED'}
 )lua";
 
@@ -296,7 +309,7 @@ const Script& lease() {
 }
 
 const Script& fill() {
-  static const Script script = make("fill", kValue, kStoreFields, kFill);
+  static const Script script = make("fill", kValue, kStoreFields, kRemember, kFill);
   return script;
 }
 

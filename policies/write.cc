@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "policies/edit.h"
+#include "policies/expiry_command.h"
 #include "policies/fuse_scripts.h"
-#include "policies/load.h"
 #include "policies/ops_field.h"
 #include "policies/replies.h"
 #include "policies/rights.h"
@@ -31,10 +31,11 @@ class Write final : public Operation {
 
   Step start(Turn& turn) override {
     asked_ = turn.now;
-    if (!request_.command->arity_fits(request_.args.size())) return reject(wrong_arity(request_.command->name));
-    if (auto error = take_ops_field()) return reject(*error);
-    if (auto error = parse()) return reject(*error);
-    return ask_schemas(turn);
+    const std::vector<RedisCommand> questions = this->questions();
+    if (auto error = check()) decide(*error);
+    if (questions.empty()) return go_on(turn);
+    state_ = State::awaiting_rights;
+    return CallRedis{questions};
   }
 
   Step resume(Event event, Turn& turn) override {
@@ -43,8 +44,6 @@ class Write final : public Operation {
         return rights_known(event, turn);
       case State::awaiting_schema:
         return schema_known(event, turn);
-      case State::awaiting_load:
-        return loading(load_->resume(std::move(event), turn), turn);
       case State::awaiting_turn:
         return turn_came(turn);
       case State::awaiting_arm:
@@ -63,7 +62,6 @@ class Write final : public Operation {
   enum class State : std::uint8_t {
     awaiting_rights,
     awaiting_schema,
-    awaiting_load,
     awaiting_turn,
     awaiting_arm,
     awaiting_commit,
@@ -81,6 +79,13 @@ class Write final : public Operation {
   };
 
   // --- Before anything is touched ----------------------------------------------------------------------------------
+
+  // What is wrong with the command whatever Redis and SQL hold.
+  std::optional<std::string> check() {
+    if (!request_.command->arity_fits(request_.args.size())) return wrong_arity(request_.command->name);
+    if (auto error = take_ops_field()) return error;
+    return parse();
+  }
 
   std::optional<std::string> take_ops_field() {
     const bool sets = request_.command->id == CommandId::hset || request_.command->id == CommandId::hmset;
@@ -119,7 +124,8 @@ class Write final : public Operation {
     split();
     for (Part& part : parts_) {
       if (part.side.empty()) return key_without_side(part.shared->options);
-      Edit::Request request{part.shared->options, *request_.command, std::move(part.args), request_.version};
+      Edit::Request request{part.shared->options, *request_.command, std::move(part.args), request_.version,
+                            ops_ && ops_->action == OpsField::Action::cache_only};
       auto edit = removes_row() ? make_row_removal(std::move(request)) : parse_edit(std::move(request));
       if (!edit) return edit.why();
       part.edit = std::move(*edit);
@@ -129,54 +135,45 @@ class Write final : public Operation {
 
   bool removes_row() const { return ops_ && ops_->action == OpsField::Action::remove_row; }
 
-  // The command is wrong whatever Redis and SQL hold; but who may not touch the keys learns no more than that.
-  Step reject(const std::string& error) {
+  // The reply is this error. Nobody who may not touch the keys gets to see it.
+  void decide(const std::string& error) {
     shared_.metrics.rejected_commands.add();
     reply_ = finish_error(error);
     failure_ = error;
-    if (!asks_rights()) return acknowledge();
-    state_ = State::awaiting_rights;
-    return CallRedis{questions()};
   }
+
+  Step go_on(Turn& turn) { return failure_.empty() ? ask_schemas(turn) : acknowledge(); }
 
   Step rights_known(const Event& event, Turn& turn) {
+    for (std::size_t i = 0; reply_at(event, i) != nullptr; ++i) {
+      if (const auto denied = denial(*reply_at(event, i))) return finish_error(*denied);
+    }
     if (reply_at(event, 0) == nullptr) return finish_error(upstream_unavailable(), true);
-    if (const auto denied = first_denial(event)) return finish_error(*denied);
-    if (!failure_.empty()) return acknowledge();
-    granted_ = true;
-    return load_or_queue(turn);
+    return go_on(turn);
   }
-
-  bool asks_rights() const { return !request_.acl_user.empty(); }
-
-  std::size_t question_count() const { return !asks_rights() ? 0 : ops_ && !ops_->id.empty() ? 2 : 1; }
 
   // What ACL rules can see of the command: its values are not repeated. And the stream that acknowledges it.
   std::vector<RedisCommand> questions() const {
-    if (!asks_rights()) return {};
+    if (request_.acl_user.empty()) return {};
     std::vector<std::string> bare{name_};
     if (request_.keys.empty()) bare.push_back(request_.key);
     for (const RequestKey& key : request_.keys) {
       bare.push_back(key.key);
       if (has_pairs()) bare.emplace_back();
     }
-    // The shortest form that Redis takes for a complete command.
+    // The shortest form that Redis takes for a complete command; of SET also the options, one of which reads.
     const auto shortest = static_cast<std::size_t>(std::abs(request_.command->arity));
     if (bare.size() < shortest) bare.resize(shortest);
+    if (request_.command->id == CommandId::set && request_.args.size() > 3) {
+      bare.insert(bare.end(), request_.args.begin() + 3, request_.args.end());
+    }
     std::vector<RedisCommand> questions{ask_rights(request_.acl_user, std::move(bare))};
-    if (question_count() == 2) {
-      questions.push_back(ask_rights(request_.acl_user, {"XADD", ops_->stream(request_.key), "*", "", ""}));
+    std::vector<std::string> args = options_.ops_field.empty() ? std::vector<std::string>() : request_.args;
+    const auto ops = OpsField::take(options_.ops_field, args);
+    if (ops && *ops && !(*ops)->id.empty()) {
+      questions.push_back(ask_rights(request_.acl_user, {"XADD", (*ops)->stream(request_.key), "*", "", ""}));
     }
     return questions;
-  }
-
-  std::optional<std::string> first_denial(const Event& event) const {
-    for (std::size_t i = 0; i < question_count(); ++i) {
-      const resp::Reply* const reply = reply_at(event, i);
-      if (reply == nullptr) continue;
-      if (auto denied = denial(*reply)) return denied;
-    }
-    return {};
   }
 
   // --- The tables ---------------------------------------------------------------------------------------------------
@@ -185,56 +182,25 @@ class Write final : public Operation {
     for (; described_ < parts_.size(); ++described_) {
       state_ = State::awaiting_schema;
       if (auto step = parts_[described_].shared->schema.ask(turn)) return *std::move(step);
-      if (auto error = map(parts_[described_])) return reject(*error);
+      if (auto error = map(parts_[described_])) {
+        decide(*error);
+        return acknowledge();
+      }
     }
-    return load_or_queue(turn);
+    return enter_queues(turn);
   }
 
   Step schema_known(const Event& event, Turn& turn) {
     const auto error = parts_[described_].shared->schema.take(event, turn);
     if (!error) return ask_schemas(turn);
     shared_.metrics.writes_unavailable.add();
-    return fail_unqueued(sql_failed(options_, *error));
+    return fail(sql_failed(options_, *error), turn);
   }
 
   std::optional<std::string> map(Part& part) {
     const std::string why = part.edit->map(part.shared->schema.mapping());
     if (why.empty()) return {};
     return not_fitting(part.shared->options, why);
-  }
-
-  // --- What the copy alone is to become is added to a whole copy ---------------------------------------------------
-
-  bool only_cached() const {
-    return (ops_ && ops_->action == OpsField::Action::cache_only) || parts_[0].edit->only_cached();
-  }
-
-  Step load_or_queue(Turn& turn) {
-    if (forgets_only() || !only_cached()) return enter_queues(turn);
-    if (asks_rights() && !granted_) {
-      state_ = State::awaiting_rights;
-      return CallRedis{questions()};
-    }
-    Request read;
-    read.verb = Verb::miss;
-    read.command = resp::find_command("hgetall");
-    read.args = {"HGETALL", request_.key};
-    read.key = request_.key;
-    state_ = State::awaiting_load;
-    load_ = make_load(shared_, std::move(read));
-    return loading(load_->start(turn), turn);
-  }
-
-  Step loading(Step step, Turn& turn) {
-    auto* const finish = std::get_if<Finish>(&step);
-    if (finish == nullptr) return step;
-    if (finish->reply.starts_with('-')) {
-      reply_ = std::move(*finish);
-      failure_ = reply_.reply.substr(1, reply_.reply.find('\r') - 1);
-      return acknowledge();
-    }
-    row_exists_ = finish->reply != "*0\r\n";
-    return enter_queues(turn);
   }
 
   bool forgets_only() const { return ops_ && ops_->action == OpsField::Action::forget; }
@@ -270,16 +236,23 @@ class Write final : public Operation {
     state_ = State::awaiting_arm;
     token_ = make_token(turn);
     armed_at_ = turn.now;
-    CallRedis call{questions()};
+    CallRedis call;
     if (asks_time()) call.commands.push_back({nullptr, {"TIME"}});
     for (const Part& part : parts_) {
       const conf::PolicyOptions& options = part.shared->options;
       call.commands.push_back(
           {&fuse::arm(),
            {"2", part.key, part.side, token_, std::to_string((options_.write_timeout + kArmMargin).count()),
-            std::to_string(options.fuse.count()), options.value == ValueMode::hash ? "hash" : ""}});
+            std::to_string(options.fuse.count()), needs_hash(options) ? "hash" : ""}});
     }
     return call;
+  }
+
+  // DEL and EXPIRE do not mind what they find.
+  bool needs_hash(const conf::PolicyOptions& options) const {
+    const CommandId id = request_.command->id;
+    return options.value == ValueMode::hash && id != CommandId::del && id != CommandId::unlink &&
+           !is_expiry_command(id);
   }
 
   bool asks_time() const {
@@ -288,20 +261,18 @@ class Write final : public Operation {
   }
 
   Step armed(const Event& event, Turn& turn) {
-    std::size_t at = question_count();
     if (reply_at(event, 0) == nullptr) return fail(upstream_unavailable(), turn, true);
-    std::optional<std::string> error = first_denial(event);
-    if (error) ops_.reset();  // nor may it write the acknowledgement
+    std::size_t at = 0;
     if (asks_time()) begin_at(*reply_at(event, at++));
-    std::vector<Part*> done;
-    for (Part& part : parts_) {
-      const resp::Reply& reply = *reply_at(event, at++);
-      if (!reply.is_error()) done.push_back(&part);
+    std::optional<std::string> error;
+    bool any_armed = false;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const resp::Reply& reply = *reply_at(event, at + i);
+      any_armed = any_armed || !reply.is_error();
       if (reply.is_error() && !error) error = reply.text;
     }
-    if (error && done.empty()) return fail(*error, turn);
-    if (error) return abort(*error, turn);
-    if (forgets_only() || only_cached()) return apply_cached(turn);
+    if (error) return any_armed ? abort(*error, turn) : fail(*error, turn);
+    if (forgets_only()) return forget(turn);
     const Milliseconds left = options_.write_timeout - std::chrono::duration_cast<Milliseconds>(turn.now - armed_at_);
     if (left <= Milliseconds(0)) {
       shared_.metrics.writes_unavailable.add();
@@ -309,6 +280,11 @@ class Write final : public Operation {
     }
     state_ = State::awaiting_commit;
     return CallSql{statement(), left};
+  }
+
+  Step forget(Turn& turn) {
+    reply_ = request_.command->id == CommandId::hset ? finish_integer(0) : finish_ok();
+    return end_arms(turn, CopyChange::Kind::drop);
   }
 
   void begin_at(const resp::Reply& time) {
@@ -372,16 +348,6 @@ class Write final : public Operation {
     return abort(error, turn);
   }
 
-  Step apply_cached(Turn& turn) {
-    Part& part = parts_[0];
-    if (!forgets_only()) part.outcome = part.edit->outcome({});
-    part.outcome.copy.whole = part.outcome.copy.whole || !row_exists_;
-    reply_ = request_.command->id == CommandId::hset ? finish_integer(0) : finish_ok();
-    if (forgets_only()) return end_arms(turn, CopyChange::Kind::drop);
-    cached_only_ = true;
-    return apply(turn);
-  }
-
   // --- APPLY, ABORT, INVAL ------------------------------------------------------------------------------------------
 
   Step apply(Turn& turn) {
@@ -393,7 +359,10 @@ class Write final : public Operation {
 
   // All arms end in the same way.
   Step end_arms(Turn& turn, CopyChange::Kind kind) {
-    for (Part& part : parts_) part.outcome.copy = {kind, {}, false, {}, false};
+    for (Part& part : parts_) {
+      part.outcome.copy = {};
+      part.outcome.copy.kind = kind;
+    }
     return apply(turn);
   }
 
@@ -401,7 +370,7 @@ class Write final : public Operation {
     using Kind = CopyChange::Kind;
     CopyChange& change = part.outcome.copy;
     const conf::PolicyOptions& options = part.shared->options;
-    const std::string ttl = policy_ttl(options, turn);
+    const std::string ttl = ttl_of(part, turn);
     std::vector<std::string> args{"2", part.key, part.side, token_};
     if (change.kind == Kind::keep) {
       args.push_back(ttl);
@@ -409,7 +378,7 @@ class Write final : public Operation {
     }
     const bool rewritten = options.on_write == conf::OnWrite::invalidate || !options.write_query.empty() ||
                            part.edit->mapping().computed();
-    if (rewritten && !cached_only_ && change.kind != Kind::expire) change.kind = Kind::drop;
+    if (rewritten && !part.edit->only_cached() && change.kind != Kind::expire) change.kind = Kind::drop;
     switch (change.kind) {
       case Kind::keep:
       case Kind::drop:
@@ -444,8 +413,15 @@ class Write final : public Operation {
     args.push_back(std::move(change.copy.text));
   }
 
-  static std::string policy_ttl(const conf::PolicyOptions& options, const Turn& turn) {
-    return std::to_string(jittered(options.ttl, options.ttl_jitter, turn.random).count());
+  // Of a copy that is made, or has no expiry to keep: the policy's, but not beyond the row's own time.
+  static std::string ttl_of(const Part& part, const Turn& turn) {
+    const conf::PolicyOptions& options = part.shared->options;
+    std::int64_t ttl = jittered(options.ttl, options.ttl_jitter, turn.random).count();
+    if (const auto until = part.outcome.copy.until) {
+      const std::int64_t left = std::max<std::int64_t>(*until - part.edit->now(), 1);
+      ttl = ttl == 0 ? left : std::min(ttl, left);
+    }
+    return std::to_string(ttl);
   }
 
   Step abort(const std::string& error, Turn& turn) {
@@ -490,12 +466,6 @@ class Write final : public Operation {
     return leave(turn);
   }
 
-  Step fail_unqueued(const std::string& error) {
-    reply_ = finish_error(error);
-    failure_ = error;
-    return acknowledge();
-  }
-
   Step leave(Turn& turn) {
     for (std::size_t i = 0; i < entered_; ++i) parts_[i].shared->queue.leave(parts_[i].key, turn);
     entered_ = 0;
@@ -519,12 +489,8 @@ class Write final : public Operation {
   std::vector<Part> parts_;
   std::size_t described_ = 0;  // parts whose table is known
   std::size_t entered_ = 0;    // parts whose queue we are at the head of
-  std::unique_ptr<Operation> load_;
-  bool granted_ = false;  // the user may; asked before a load
-  bool row_exists_ = true;
-  bool cached_only_ = false;
-  Finish reply_;         // once it is decided
-  std::string failure_;  // its error
+  Finish reply_;               // once it is decided
+  std::string failure_;        // its error
 };
 
 class DropForgotten final : public Operation {

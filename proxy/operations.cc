@@ -54,12 +54,22 @@ void Operations::run(OperationId id, const std::function<Step(policies::Operatio
   Turn turn{loop_.now(), id, random_(), woken};
   Step step = call(*find(id)->operation, turn);
   perform(id, std::move(step));
-  for (const OperationId sleeper : woken) {
+  woken_.insert(woken_.end(), woken.begin(), woken.end());
+  wake();
+}
+
+// Whom those wake who are woken here is put behind: a long queue of waiters must not become a deep stack.
+void Operations::wake() {
+  if (std::exchange(waking_, true)) return;
+  while (!woken_.empty()) {
+    const OperationId sleeper = woken_.front();
+    woken_.pop_front();
     Entry* entry = find(sleeper);
     if (entry == nullptr || !entry->parked) continue;
     entry->parked = false;
     resume(sleeper, policies::Woken{});
   }
+  waking_ = false;
 }
 
 void Operations::perform(OperationId id, Step step) {

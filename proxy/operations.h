@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <random>
@@ -47,6 +48,7 @@ class Operations final : private Flushable {
   Entry* find(policies::OperationId id);
   void resume(policies::OperationId id, policies::Event event);
   void run(policies::OperationId id, const std::function<policies::Step(policies::Operation&, policies::Turn&)>& call);
+  void wake();
   void perform(policies::OperationId id, policies::Step step);
   void gather(policies::OperationId id, policies::CallSql call);
   void flush_turn() override;
@@ -59,6 +61,8 @@ class Operations final : private Flushable {
   std::vector<std::uint32_t> free_;
   std::vector<std::pair<sql::Pool*, std::vector<sql::Job>>> jobs_;  // of this turn
   std::size_t in_progress_ = 0;
+  std::deque<policies::OperationId> woken_;
+  bool waking_ = false;
   std::mt19937_64 random_;
 };
 

@@ -84,6 +84,7 @@ sql::Result SqlMap::run(const sql::Op& op) {
     }
     for (const std::string& column : replace->reset) cells[column] = {};
   } else if (const auto* merge = std::get_if<sql::MergeRow>(&op)) {
+    result.inserted = !rows_.contains(name(merge->key));
     Cells& cells = rows_[name(merge->key)];
     for (const sql::Bound& bound : merge->values) {
       result.affected += std::holds_alternative<std::monostate>(cells[bound.column]) ? 1 : 0;

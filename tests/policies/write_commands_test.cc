@@ -169,6 +169,15 @@ TEST_F(WriteCommands, ConflictErrorRefusesARowThatExists) {
   EXPECT_EQ(run({"HSET", "fruit:2", "name", "new"}), ":1");
 }
 
+TEST_F(WriteCommands, ConflictErrorOfOneKeyWritesNoneOfSeveral) {
+  options.conflict = conf::Conflict::error;
+  add_row(1, "old", 1);
+  EXPECT_EQ(run_several({"MSET", "fruit:2", R"({"name":"a"})", "fruit:1", R"({"name":"b"})"}, 2).substr(0, 16),
+            "-SQLREJECT 23505");
+  EXPECT_FALSE(sql.has(number(2)));
+  EXPECT_EQ(sql.row(number(1))["name"], text("old"));
+}
+
 TEST_F(WriteCommands, AWriteQueryGetsEveryColumnAndDropsTheCopy) {
   options.write_query = "CALL put(:id, :name, :quantity)";
   redis({"SET", "fruit:1", "old"});
@@ -236,7 +245,7 @@ TEST_F(WriteCommands, AHashCommandOnAStringPolicyIsTheWrongType) {
             "-WRONGTYPE Operation against a key holding the wrong kind of value");
 }
 
-TEST_F(WriteCommands, AFieldOfTheCacheOnlyNeedsAWholeCopy) {
+TEST_F(WriteCommands, AFieldOfTheCacheOnlyMakesAWholeCopy) {
   use_hash();
   options.unknown_fields = conf::UnknownFields::cache_only;
   add_row(1, "pear", 3);
@@ -245,6 +254,47 @@ TEST_F(WriteCommands, AFieldOfTheCacheOnlyNeedsAWholeCopy) {
   EXPECT_EQ(run({"HSET", "fruit:1", "note", "y", "quantity", "4"}), ":0");
   EXPECT_EQ(cached_field("note"), "y");
   EXPECT_EQ(sql.row(number(1))["quantity"], number(4));
+}
+
+TEST_F(WriteCommands, FieldsOfTheCacheOnlyKeepTheOrderOfTheirCommands) {
+  use_hash();
+  options.unknown_fields = conf::UnknownFields::cache_only;
+  add_row(1, "pear", 3);
+  const int first = proxy().begin(command({"HSET", "fruit:1", "note", "x"}));
+  proxy().step(first);  // the table
+  const int second = proxy().begin(command({"HSET", "fruit:1", "note", "y", "name", "z"}));
+  EXPECT_FALSE(proxy().can_step(second)) << "it waits for the first";
+  proxy().run(first);
+  proxy().run(second);
+  EXPECT_EQ(cached_field("note"), "y");
+}
+
+TEST_F(WriteCommands, ARowThatIsNewLeavesNoCopyWithoutItsDefaults) {
+  use_hash();
+  redis({"HSET", "fruit:1", "note", "x"});
+  EXPECT_EQ(run({"HSET", "fruit:1", "name", "bob"}), ":1");
+  EXPECT_EQ(redis({"EXISTS", "fruit:1"}).integer, 0);
+  redis({"HSET", "fruit:2", "note", "x"});
+  EXPECT_EQ(run({"HINCRBY", "fruit:2", "quantity", "1"}), ":1");
+  EXPECT_EQ(redis({"EXISTS", "fruit:2"}).integer, 0);
+}
+
+TEST_F(WriteCommands, ARowThatRedisCouldNotHoldIsAbsent) {
+  use_raw();
+  sql.row(number(1)) = {{"id", number(1)}};
+  EXPECT_EQ(run({"SETNX", "fruit:1", "x"}), ":1");
+  sql.row(number(2)) = {{"id", number(2)}};
+  EXPECT_EQ(run({"SET", "fruit:2", "x", "XX"}), "$-1");
+}
+
+TEST_F(WriteCommands, DelAndExpireDoNotMindTheTypeOfTheCopy) {
+  use_hash();
+  options.on_delete = conf::OnDelete::row;
+  add_row(1, "pear", 3);
+  redis({"SET", "fruit:1", "a string"});
+  EXPECT_EQ(run({"HSET", "fruit:1", "quantity", "1"}).substr(0, 10), "-WRONGTYPE");
+  EXPECT_EQ(run({"DEL", "fruit:1"}), ":1");
+  EXPECT_EQ(redis({"EXISTS", "fruit:1"}).integer, 0);
 }
 
 // --- Deletion -------------------------------------------------------------------------------------------------------
@@ -404,6 +454,34 @@ TEST_F(WriteCommands, AFillLivesNoLongerThanItsRow) {
   EXPECT_LE(ttl("fruit:1"), 5000);
 }
 
+TEST_F(WriteCommands, KeepttlOfARowWhoseTimeIsOverKeepsNothing) {
+  use_ttl_column();
+  add_row(1, "old", 3);
+  sql.row(number(1))["until"] = number(1000);
+  EXPECT_EQ(run({"SET", "fruit:1", R"({"name":"a"})", "KEEPTTL"}), "+OK");
+  EXPECT_EQ(sql.row(number(1))["until"], sql::Value());
+}
+
+TEST_F(WriteCommands, NoCopyOutlivesItsRowWhoeverMakesIt) {
+  use_ttl_column();
+  const resp::Reply time = redis({"TIME"});
+  const sql::Value soon = number(std::stoll(time.items[0].text) * 1000 + 5000);
+  add_row(1, "pear", 3);
+  sql.row(number(1))["until"] = soon;
+  EXPECT_EQ(run({"SET", "fruit:1", R"({"name":"a"})", "KEEPTTL"}), "+OK");
+  EXPECT_EQ(sql.row(number(1))["until"], soon);
+  EXPECT_LE(ttl("fruit:1"), 5000);
+
+  // A fill behind the arm of a write that then does nothing.
+  redis({"DEL", "fruit:1"});
+  const int write = proxy().begin(command({"SETNX", "fruit:1", R"({"name":"b"})"}));
+  proxy().step(write);  // armed
+  proxy().run(miss({"GET", "fruit:1"}));
+  EXPECT_EQ(proxy().run(write), ":0\r\n");
+  EXPECT_GT(ttl("fruit:1"), 1000) << "no longer behind the fuse";
+  EXPECT_LE(ttl("fruit:1"), 5000);
+}
+
 // --- ops_field ------------------------------------------------------------------------------------------------------
 
 class OpsFieldCommands : public WriteCommands {
@@ -471,6 +549,7 @@ TEST_F(OpsFieldCommands, WhoMayNotWriteTheKeyLoadsNothing) {
   request.acl_user = "bob";
   EXPECT_TRUE(proxy().run(std::move(request)).starts_with("-NOPERM "));
   EXPECT_EQ(sql.reads, 0);
+  EXPECT_EQ(redis({"KEYS", "*"}).items.size(), 0U) << "nor is there an arm";
   redis({"ACL", "DELUSER", "bob"});
 }
 

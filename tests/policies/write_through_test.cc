@@ -310,35 +310,50 @@ TEST_F(WriteThrough, AWriteThatWaitedTooLongGivesUpAndPassesTheTurnOn) {
   EXPECT_EQ(second.woken, (std::vector<OperationId>{{3, 1}}));
 }
 
-TEST_F(WriteThrough, RightsAreAskedTogetherWithTheArm) {
-  Stepper write = begin_as("bob", {"SET", "fruit:1", kPear});
-  write.start();
-  Step expected = arm_step();
-  auto& commands = std::get<CallRedis>(expected).commands;
-  commands.insert(commands.begin(), {nullptr, {"ACL", "DRYRUN", "bob", "SET", "fruit:1", ""}});
-  EXPECT_EQ(write.sql(described(fruit_table())), expected);
-  EXPECT_TRUE(std::holds_alternative<CallSql>(write.redis({status("OK"), integer(1)})));
+// --- Rights ---------------------------------------------------------------------------------------------------------
+
+Step dry_run(std::vector<std::string> command) {
+  command.insert(command.begin(), {"ACL", "DRYRUN", "bob"});
+  return CallRedis{{{nullptr, std::move(command)}}};
 }
 
-TEST_F(WriteThrough, WhoMayNotIsToldInRedisWordsAndSqlIsNotAsked) {
+TEST_F(WriteThrough, RightsAreAskedBeforeAnythingElse) {
   Stepper write = begin_as("bob", {"SET", "fruit:1", kPear});
-  armed(write);
-  EXPECT_EQ(write.redis({bulk("This user has no permissions to run the 'set' command"), integer(1)}), abort_step());
-  EXPECT_EQ(write.redis({integer(1)}), reply("-NOPERM this user has no permissions to run the 'set' command\r\n"));
+  EXPECT_EQ(write.start(), dry_run({"SET", "fruit:1", ""}));
+  EXPECT_EQ(write.redis({status("OK")}), describe);
+  EXPECT_EQ(write.sql(described(fruit_table())), arm_step());
+}
+
+TEST_F(WriteThrough, WhoMayNotIsToldInRedisWordsAndNothingIsTouched) {
+  Stepper write = begin_as("bob", {"SET", "fruit:1", kPear});
+  write.start();
+  EXPECT_EQ(write.redis({bulk("This user has no permissions to run the 'set' command")}),
+            reply("-NOPERM this user has no permissions to run the 'set' command\r\n"));
+}
+
+TEST_F(WriteThrough, AnOptionThatReadsIsPartOfTheQuestion) {
+  Stepper write = begin_as("bob", {"SET", "fruit:1", kPear, "EX", "5", "GET"});
+  EXPECT_EQ(write.start(), dry_run({"SET", "fruit:1", "", "EX", "5", "GET"}));
 }
 
 TEST_F(WriteThrough, WhoMayNotLearnsNothingFromABadValue) {
   Stepper write = begin_as("bob", {"SET", "fruit:1", "not json"});
-  EXPECT_EQ(armed(write), Step(CallRedis{{{nullptr, {"ACL", "DRYRUN", "bob", "SET", "fruit:1", ""}}}}));
+  EXPECT_EQ(write.start(), dry_run({"SET", "fruit:1", ""}));
   EXPECT_EQ(write.redis({bulk("This user has no permissions to access the 'fruit:1' key")}),
             reply("-NOPERM this user has no permissions to access one of the keys used as arguments\r\n"));
 }
 
+TEST_F(WriteThrough, WhoMayIsToldWhatIsWrong) {
+  Stepper write = begin_as("bob", {"SET", "fruit:1", "not json", "EX", "x"});
+  write.start();
+  EXPECT_EQ(write.redis({status("OK")}), reply("-ERR value is not an integer or out of range\r\n"));
+}
+
 TEST_F(WriteThrough, RightsThatCannotBeCheckedAreNotGranted) {
   Stepper write = begin_as("bob", {"SET", "fruit:1", kPear});
-  armed(write);
-  EXPECT_EQ(write.redis({error("ERR User 'bob' not found"), integer(1)}), abort_step());
-  EXPECT_TRUE(std::get<Finish>(write.redis({integer(1)})).reply.starts_with("-ERR sluice: the rights"));
+  write.start();
+  EXPECT_TRUE(
+      std::get<Finish>(write.redis({error("ERR User 'bob' not found")})).reply.starts_with("-ERR sluice: the rights"));
 }
 
 TEST_F(WriteThrough, HandlesWhatItUnderstandsAndRejectsOtherWrites) {
