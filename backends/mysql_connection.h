@@ -64,8 +64,8 @@ class MysqlConnection {
   int connections() const { return connections_; }  // so far
   std::size_t packet_max() const { return packet_max_; }
 
-  // To be put before a statement that may wait for a lock.
-  std::string_view lock_limit() const;
+  // To be put before a statement that may wait for a lock and has so many bytes of values.
+  std::string lock_limit(std::size_t bytes) const;
 
   // An error of ours rather than the server's, in the same form.
   Error error(Failure failure, std::string_view sqlstate, std::string_view what) const;

@@ -31,6 +31,7 @@ Failure mysql_failure(unsigned code, std::string_view sqlstate) {
       return Failure::unavailable;
     case 1048:  // NULL
     case 1062:  // unique key
+    case 1118:  // a row that is too large
     case 1153:  // larger than max_allowed_packet
     case 1169:
     case 1216:  // foreign keys
@@ -39,6 +40,7 @@ Failure mysql_failure(unsigned code, std::string_view sqlstate) {
     case 1265:  // truncated
     case 1292:  // wrong value
     case 1300:  // invalid characters
+    case 1301:  // a result larger than max_allowed_packet
     case 1364:  // no default
     case 1366:  // wrong value
     case 1367:
@@ -53,6 +55,8 @@ Failure mysql_failure(unsigned code, std::string_view sqlstate) {
     case 1586:  // unique key
     case 1644:  // SIGNAL
     case 1690:  // out of range
+    case 1713:  // a row that is too large
+    case 1748:  // no partition
     case 1761:
     case 1762:
     case 3140:  // JSON
@@ -69,8 +73,18 @@ Failure mysql_failure(unsigned code, std::string_view sqlstate) {
     case 1146:  // no such table
     case 1227:
     case 1251:
+    case 1288:  // a view that cannot be written to
     case 1305:
+    case 1348:
+    case 1356:
     case 1370:
+    case 1393:
+    case 1394:
+    case 1395:
+    case 1422:  // a trigger that does what none may
+    case 1442:
+    case 1423:  // a view that takes no rows
+    case 1471:
     case 1665:  // the binary log is by statement
     case 1698:
     case 1820:  // the password has expired

@@ -133,12 +133,15 @@ MysqlGroup::Next MysqlGroup::after_failure(std::size_t i, Result result, Error& 
     mysql_pause_after_deadlock();
     return Next::again;
   }
-  if (connection_.expired()) return Next::end;
   result.locked = waited;
   locked_ += waited ? 1 : 0;
   const bool leaves_changes = mysql_leaves_changes(error);
   results_[i] = std::move(result);
   failed_.insert(i);
+  if (connection_.expired()) {  // that is the error of the others
+    error = connection_.error(Failure::unavailable, "57014", "the time was over before COMMIT");
+    return Next::end;
+  }
   return leaves_changes || (wrote_ && !connection_.still_in_transaction()) ? Next::again : Next::on;
 }
 

@@ -246,9 +246,7 @@ Value MysqlQuery::Rows::value(std::size_t i) const {
 }
 
 MysqlQuery::MysqlQuery(MysqlConnection& connection, std::string_view sql, Lock lock)
-    : connection_(connection),
-      sql_(std::string(lock == Lock::waits ? connection.lock_limit() : "").append(sql)),
-      parameters_(std::make_unique<Parameters>()) {}
+    : connection_(connection), sql_(sql), lock_(lock), parameters_(std::make_unique<Parameters>()) {}
 
 MysqlQuery::~MysqlQuery() {
   if (rows_ != nullptr) mysql_stmt_free_result(statement_);
@@ -302,6 +300,7 @@ void MysqlQuery::execute() {
                                    std::to_string(connection_.packet_max()) + ") lets through");
     return;
   }
+  if (lock_ == Lock::waits) sql_.insert(0, connection_.lock_limit(parameters_->bytes));
   // The server may have forgotten the statement; that says nothing about the transaction.
   if (!execute_once()) {
     connection_.forget(sql_);

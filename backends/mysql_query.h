@@ -62,7 +62,8 @@ class MysqlQuery {
   void fail_with_statement();
 
   MysqlConnection& connection_;
-  const std::string sql_;
+  std::string sql_;
+  const Lock lock_;
   st_mysql_stmt* statement_ = nullptr;
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<Rows> rows_;

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "backends/parts.h"
+
 namespace sluice::sql {
 
 namespace {
@@ -20,6 +22,7 @@ enum TypeOid : Oid {
   kOid = 26,
   kFloat4 = 700,
   kFloat8 = 701,
+  kTime = 1083,
   kTimestamp = 1114,
   kTimestamptz = 1184,
 };
@@ -42,7 +45,7 @@ std::string timestamp_of(std::string_view text, bool zoned) {
   if (out.size() < 19 || out[10] != ' ' || out.ends_with("BC")) return out;
   out[10] = 'T';
   if (zoned && out.ends_with("+00")) out.replace(out.size() - 3, 3, "Z");
-  return out;
+  return with_microseconds(std::move(out));
 }
 
 std::string number_text(double value) {
@@ -135,6 +138,8 @@ Value postgres_value(const PGresult* result, int row, int column) {
       return std::strtod(raw, nullptr);
     case kBytea:
       return Blob{bytes_of(text)};
+    case kTime:
+      return with_microseconds(std::string(text));
     case kTimestamp:
       return timestamp_of(text, false);
     case kTimestamptz:

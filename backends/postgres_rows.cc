@@ -60,12 +60,16 @@ PostgresQuery update(const std::string& table, const std::vector<Bound>& key, co
   return query;
 }
 
-// The common case of a MergeRow at the cost of an UPDATE: no column was NULL that is set.
+// The common case of a MergeRow at the cost of an UPDATE: no column was NULL that is set. Of several rows with the key
+// some may have a NULL: it leaves them all alone, for merge() to find.
 PostgresQuery overwrite(const MergeRow& op) {
   PostgresQuery query = update(op.table, op.key, op.values, {});
+  if (std::all_of(op.values.begin(), op.values.end(), is_null)) return query;
   for (const Bound& value : op.values) {
     if (!is_null(value)) query.sql += " AND t." + postgres_quoted(value.column) + " IS NOT NULL";
   }
+  query.sql += " AND (SELECT count(*) FROM (SELECT 1" + from(op.table);
+  query.sql += where_key(query, op.key) + " LIMIT 2) k) = 1";
   return query;
 }
 

@@ -46,7 +46,7 @@ ORDER BY NOT i.indisprimary, i.indexrelid, part)";
 // Triggers and rules of others may change what is written.
 constexpr const char* kTriggers = R"(
 SELECT 1 FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1::regclass AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-  AND t.tgtype & 1 = 1 AND t.tgtype & 20 <> 0 AND left(t.tgname::text, 7) <> 'sluice_'
+  AND t.tgtype & 20 <> 0 AND left(t.tgname::text, 7) <> 'sluice_'
 UNION ALL
 SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = $1::regclass AND r.ev_type IN ('2', '3') LIMIT 1)";
 

@@ -60,7 +60,9 @@ class SqliteSession final : public Session {
     if (error.failure == Failure::none) return results;
     // A constraint checked at COMMIT, or a trigger that rolls back, fails the whole without saying whose row it was.
     if (fails_alone(error.failure) && ops.size() > 1) return run_one_by_one(ops, deadline);
-    std::fill(results.begin(), results.end(), failed(error));
+    for (Result& result : results) {
+      if (!fails_alone(result.error.failure)) result = failed(error);
+    }
     return results;
   }
 

@@ -8,6 +8,7 @@
 
 #include <sqlite3.h>
 
+#include "backends/parts.h"
 #include "backends/sqlite_schema.h"
 
 namespace sluice::sql {
@@ -124,9 +125,12 @@ bool proves_rollback(int code) {
   }
 }
 
-std::string timestamp_with_t(std::string text) {
+// A date, a time or both, as others may have written it.
+std::string temporal_text(std::string text, ColumnType type) {
+  if (type == ColumnType::time) return with_microseconds(std::move(text));
+  if (type != ColumnType::timestamp && type != ColumnType::timestamptz) return text;
   if (text.size() >= 19 && text[10] == ' ') text[10] = 'T';
-  return text;
+  return with_microseconds(std::move(text));
 }
 
 // Never in the exponent form that SQLite would use.
@@ -367,8 +371,7 @@ Value SqliteQuery::value(int column) {
   const auto type = type_of(column);
   if (stored == SQLITE_BLOB || type == ColumnType::bytes) return Blob{text(column)};
   if (stored == SQLITE_TEXT) {
-    const bool is_timestamp = type == ColumnType::timestamp || type == ColumnType::timestamptz;
-    return is_timestamp ? timestamp_with_t(text(column)) : text(column);
+    return type ? temporal_text(text(column), *type) : text(column);
   }
   const bool is_number =
       !type || *type == ColumnType::integer || *type == ColumnType::real || *type == ColumnType::boolean;

@@ -174,7 +174,8 @@ class Reading {
   Reading(SqliteConnection& connection, const std::string& name) : connection_(connection) { out_.table.name = name; }
 
   Error run() {
-    for (auto step : {&Reading::read_columns, &Reading::read_keys, &Reading::read_collations}) {
+    for (auto step :
+         {&Reading::read_columns, &Reading::read_keys, &Reading::read_collations, &Reading::read_triggers}) {
       if (Error error = (this->*step)(); error.failure != Failure::none) return error;
     }
     return {};
@@ -261,6 +262,18 @@ class Reading {
       column.exact = column.exact && connection_.is_binary(out_.table.name, column.name);
     }
     return {};
+  }
+
+  // What a trigger makes of a row cannot be known. Those of sluice change no rows of this table.
+  Error read_triggers() {
+    SqliteQuery query(connection_,
+                      "SELECT 1 FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND "
+                      "substr(name, 1, 7) <> 'sluice_'");
+    query.bind(std::string_view(out_.table.name));
+    if (query.next()) {
+      for (Column& column : out_.table.columns) column.rewritten = true;
+    }
+    return query.error();
   }
 
   Column& column(const std::string& name) {

@@ -142,6 +142,55 @@ TEST_P(Rows, AKeyThatSeveralRowsHaveIsASchemaErrorAndChangesNone) {
   EXPECT_TRUE(fails(run(MergeRow{"loose", key, {{"v", std::string("3")}}}), Failure::schema, "21000"));
   EXPECT_TRUE(fails(run(DeleteRow{"loose", key}), Failure::schema, "21000"));
   EXPECT_EQ(query("SELECT * FROM loose ORDER BY v"), "a|1;a|2");
+  query("UPDATE loose SET v = NULL WHERE v = '2'");
+  EXPECT_TRUE(fails(run(MergeRow{"loose", key, {{"v", std::string("3")}}}), Failure::schema, "21000"));
+  EXPECT_EQ(query("SELECT count(*), min(v), max(v) FROM loose"), "2|1|1");
+}
+
+TEST_P(Rows, ASecondHasSixDigitsOfFractionOrNone) {
+  if (is("postgresql")) {
+    query("CREATE TABLE moments (id BIGINT PRIMARY KEY, d TIMESTAMP, z TIMESTAMPTZ, t TIME)");
+  } else if (is("mysql")) {
+    query("CREATE TABLE moments (id BIGINT PRIMARY KEY, d DATETIME(3), z TIMESTAMP(6) NULL, t TIME(2))");
+  } else {
+    query("CREATE TABLE moments (id BIGINT PRIMARY KEY, d DATETIME, z TIMESTAMPTZ, t TIME)");
+  }
+  const std::string zone = is("mysql") ? "" : is("sqlite") ? "Z" : "+00";
+  const auto add = [&](int id, const std::string& fraction) {
+    query("INSERT INTO moments VALUES (" + std::to_string(id) + ", '2024-06-21 10:20:30" + fraction +
+          "', '2024-06-21 10:20:30" + fraction + zone + "', '10:20:30" + fraction + "')");
+  };
+  add(1, ".5");
+  add(2, ".050");
+  add(3, "");
+  add(4, ".00");
+  const std::vector<std::string> fractions{".500000", ".050000", "", ""};
+  for (std::size_t i = 0; i < fractions.size(); ++i) {
+    const Result result =
+        run(ReadRow{"moments", {{"id", static_cast<std::int64_t>(i + 1)}}, std::vector<std::string>{"d", "z", "t"}});
+    const std::string time = "10:20:30" + fractions[i];
+    EXPECT_EQ(result.rows, (std::vector<Row>{Row{"2024-06-21T" + time, "2024-06-21T" + time + "Z", time}})) << i;
+  }
+}
+
+TEST_P(Rows, ATriggerOfOthersMakesEveryColumnUncertain) {
+  const auto is_rewritten = [&] { return run(Describe{"fruit"}).table->find("stock")->rewritten; };
+  const auto add_trigger = [&](const std::string& name, const std::string& each) {
+    if (is("postgresql")) {
+      query("CREATE TRIGGER " + name + " AFTER UPDATE ON fruit FOR EACH " + each + " EXECUTE FUNCTION nothing()");
+    } else {
+      query("CREATE TRIGGER " + name + " AFTER UPDATE ON fruit FOR EACH ROW " +
+            (is("sqlite") ? "BEGIN SELECT 1; END" : "SET @x = 1"));
+    }
+  };
+  if (is("postgresql")) {
+    query("CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'");
+  }
+  EXPECT_FALSE(is_rewritten());
+  add_trigger("sluice_fruit", "ROW");
+  EXPECT_FALSE(is_rewritten());
+  add_trigger("mine", "STATEMENT");
+  EXPECT_TRUE(is_rewritten());
 }
 
 TEST_P(Rows, MergeRowCountsTheColumnsItAdds) {

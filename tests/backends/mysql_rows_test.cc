@@ -116,6 +116,47 @@ TEST_F(MysqlRows, ALockedRowOfAGroupIsHandedBackAndTheOthersGoOn) {
   EXPECT_EQ(see("SELECT group_concat(id, name ORDER BY id) FROM users"), "1x,2Bob,3x,4x");
 }
 
+TEST_F(MysqlRows, WhenTheTimeOfAGroupEndsAtARefusedWriteItsErrorIsNotThatOfTheOthers) {
+  database.exec(
+      "CREATE TRIGGER slow BEFORE INSERT ON users FOR EACH ROW BEGIN IF new.id > 100 THEN DO SLEEP(0.02); SIGNAL "
+      "SQLSTATE '45000' SET message_text = 'no'; END IF; END");
+  std::vector<Op> ops{merge(1, {{"name", text("x")}})};
+  for (std::int64_t id = 101; id <= 160; ++id) ops.push_back(replace(id, {{"name", text("x")}}));
+  EXPECT_TRUE(is_ok(run(Ping{})));
+  const auto results = run_group(ops, in(std::chrono::milliseconds(500)));
+  EXPECT_TRUE(fails(results[0], Failure::unavailable, "57014"));
+  EXPECT_TRUE(fails(results[1], Failure::refused, "45000"));
+  EXPECT_TRUE(fails(results.back(), Failure::unavailable, "57014"));
+  EXPECT_EQ(see("SELECT name FROM users WHERE id = 1"), "Ann");
+}
+
+TEST_F(MysqlRows, ALargeValueOfAGroupHasTheTimeThatItTakes) {
+  database.exec(
+      "CREATE TABLE large (id INT PRIMARY KEY, v LONGBLOB); CREATE TRIGGER slow BEFORE INSERT ON large FOR EACH ROW "
+      "DO SLEEP(length(new.v) / 1048576 * 0.08)");
+  const auto large = [](std::int64_t id, std::size_t bytes) {
+    return ReplaceRow{"large", {{"id", id}}, {{"v", Blob{std::string(bytes, 'x')}}}, {}};
+  };
+  for (const Result& result : run_group({large(1, 10), large(2, std::size_t{5} << 20)})) EXPECT_TRUE(is_ok(result));
+  EXPECT_EQ(see("SELECT count(*) FROM large"), "2");
+}
+
+TEST_F(MysqlRows, ARowOfKeyZeroIsNotGivenTheNextNumber) {
+  database.exec("CREATE TABLE numbered (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(9))");
+  const Op op = MergeRow{"numbered", {{"id", std::int64_t{0}}}, {{"name", text("zero")}}};
+  for (int round = 0; round < 2; ++round) EXPECT_TRUE(is_ok(run(op)));
+  EXPECT_EQ(see("SELECT * FROM numbered"), "0|zero");
+}
+
+TEST_F(MysqlRows, ARowThatIsTooLargeIsRefused) {
+  std::string columns;
+  for (int i = 0; i < 190; ++i) columns += ", c" + std::to_string(i) + " VARCHAR(60) CHARACTER SET latin1";
+  database.exec("SET innodb_strict_mode = 0; CREATE TABLE wide (id INT PRIMARY KEY" + columns + ")");
+  std::vector<Bound> values;
+  for (int i = 0; i < 190; ++i) values.push_back({"c" + std::to_string(i), text(std::string(60, 'x'))});
+  EXPECT_TRUE(fails(run(ReplaceRow{"wide", {{"id", std::int64_t{1}}}, values, {}}), Failure::refused, "42000"));
+}
+
 TEST_F(MysqlRows, AGroupWritesARowOfSeveralWritesInTheirOrder) {
   const auto results = run_group({replace(3, {{"name", text("a")}}), DeleteRow{"users", {{"id", std::int64_t{3}}}},
                                   replace(3, {{"name", text("b")}}), replace(3, {{"name", text("c")}}),

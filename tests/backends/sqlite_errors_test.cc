@@ -257,6 +257,22 @@ TEST_F(SqliteDisk, AFailedSyncAtCommitLeavesTheOutcomeUnknown) {
   EXPECT_TRUE(is_ok(session->run(write(4), soon())));
 }
 
+TEST_F(SqliteDisk, AWriteThatWasRefusedBeforeAFailedCommitKeepsItsOwnError) {
+  const Op refused = write(std::int64_t{1} << 40, "x");
+  outside.run("CREATE TRIGGER t BEFORE INSERT ON fruit WHEN new.id > 100 BEGIN SELECT raise(ABORT, 'no'); END");
+  const auto check = [&](Failure failure, const char* sqlstate) {
+    const auto results = run_group({write(2), refused, write(3)});
+    EXPECT_TRUE(fails(results[0], failure, sqlstate));
+    EXPECT_TRUE(fails(results[1], Failure::refused, "P0001"));
+    EXPECT_TRUE(fails(results[2], failure, sqlstate));
+  };
+  faults.write = SQLITE_FULL;
+  check(Failure::unavailable, "53100");
+  faults.write = 0;
+  faults.sync = SQLITE_IOERR_FSYNC;
+  check(Failure::unknown, "58030");
+}
+
 TEST_F(SqliteDisk, AnErrorBeforeCommitIsUnavailableAndTheConnectionComesBack) {
   outside.run("PRAGMA wal_checkpoint(TRUNCATE)");
   const auto fresh = session_on(path);

@@ -240,7 +240,8 @@ TEST_F(SqliteRows, AnEmptyBlobIsNotNull) {
 TEST_F(SqliteRows, TheDeclaredTypeDecidesWhatAReaderSees) {
   outside.run(
       "UPDATE fruit SET weight = 3, price = 0.00001, picked = '2024-06-21 10:00:00.5', photo = 'text', note = 7");
-  const Row expected{3.0, std::string("0.00001"), std::string("2024-06-21T10:00:00.5"), Blob{"text"}, std::string("7")};
+  const Row expected{3.0, std::string("0.00001"), std::string("2024-06-21T10:00:00.500000"), Blob{"text"},
+                     std::string("7")};
   EXPECT_EQ(read(1, {"weight", "price", "picked", "photo", "note"}), expected);
 }
 
