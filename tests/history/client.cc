@@ -26,17 +26,37 @@ bool is_shown(const std::string& field) { return field == "a" || field == "b" ||
 
 }  // namespace
 
-live::Args write_command(const Shape& shape, const std::string& key, int id, const std::vector<std::string>& fields,
-                         const std::string& value, bool refused) {
+live::Args write_command(const Shape& shape, const std::string& key, int id, const Intent& intent,
+                         const std::string& value) {
   if (shape.hash) {
-    live::Args command{"HSET", key};
-    for (const std::string& field : fields) command.insert(command.end(), {field, value});
-    if (refused) command.insert(command.end(), {"n", kTooLarge});
+    live::Args command{intent.variant == 0 ? "HMSET" : "HSET", key};
+    for (const std::string& field : intent.fields) command.insert(command.end(), {field, value});
+    if (intent.refused) command.insert(command.end(), {"n", kTooLarge});
     return command;
   }
   std::string text = "{\"id\":" + std::to_string(id);
-  for (const std::string& field : fields) text += ",\"" + field + "\":\"" + value + "\"";
-  return {"SET", key, text + ",\"n\":" + (refused ? kTooLarge : "1") + "}"};
+  for (const std::string& field : intent.fields) text += ",\"" + field + "\":\"" + value + "\"";
+  text += std::string(",\"n\":") + (intent.refused ? kTooLarge : "1") + "}";
+  switch (intent.variant) {
+    case 0:
+      return {"SETEX", key, "50", text};
+    case 1:
+      return {"SET", key, text, "KEEPTTL"};
+    default:
+      return {"SET", key, text};
+  }
+}
+
+live::Args touch_command(Touch touch, const std::string& key) {
+  switch (touch) {
+    case Touch::drop:
+      return {"DEL", key};
+    case Touch::expire:
+      return {"EXPIRE", key, "100"};
+    case Touch::persist:
+      break;
+  }
+  return {"PERSIST", key};
 }
 
 live::Args read_command(const Shape& shape, const std::string& key) { return {shape.hash ? "HGETALL" : "GET", key}; }

@@ -11,9 +11,10 @@
 
 namespace sluice::history {
 
-// SET or HSET of `fields`, each to `value`; `refused`: with a number that the table does not take.
-live::Args write_command(const Shape& shape, const std::string& key, int id, const std::vector<std::string>& fields,
-                         const std::string& value, bool refused);
+// SET or HSET, or a relative of theirs, of the intent's fields, each to `value`.
+live::Args write_command(const Shape& shape, const std::string& key, int id, const Intent& intent,
+                         const std::string& value);
+live::Args touch_command(Touch touch, const std::string& key);
 live::Args read_command(const Shape& shape, const std::string& key);
 // The fields a, b and c of a reply to read_command().
 Cells cells_of(const Shape& shape, const std::string& reply);

@@ -76,9 +76,12 @@ void Environment::bring_back_redis(bool empty) {
 
 void Environment::await_health() {
   for (const auto& proxy : proxies_) {
-    if (!live::eventually([&] { return proxy->sluice->get("/readyz").status == 200; })) {
-      throw std::runtime_error("a proxy does not become ready again: " + proxy->sluice->get("/readyz").body);
-    }
+    const auto works = [&] {
+      const bool cutting = proxy->redis_link->cutting() || (proxy->sql_link && proxy->sql_link->cutting());
+      return !cutting &&
+             live::Client(proxy->sluice->tcp()).run({"GET", std::string(kShapes[0].name) + ":0"}) == "(nil)";
+    };
+    if (!live::eventually(works)) throw std::runtime_error("a proxy does not recover: " + proxy->sluice->log());
   }
 }
 

@@ -126,7 +126,7 @@ void FaultLink::work() {
     poll(polled.data(), polled.size(), pause());
     eventfd_t unused = 0;
     eventfd_read(wake_, &unused);
-    const bool all = cut_.exchange(false);
+    const bool all = cut_;
     std::size_t next = 2;
     for (Connection& connection : connections_) {
       for (Way* way : {&connection.requests, &connection.replies}) {
@@ -145,6 +145,7 @@ void FaultLink::work() {
       close_socket(connection.replies.from, connection.reset);
       return true;
     });
+    if (all) cut_ = false;
     if (polled[1].revents != 0) accept();
   }
 }

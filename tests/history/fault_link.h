@@ -51,7 +51,8 @@ class FaultLink {
 
   // These may be called on any thread, and within a Watch.
   void watch(Watch watch);                 // in place of the one before; empty: pass everything
-  void cut();                              // resets every connection
+  void cut();                              // resets every connection, soon
+  bool cutting() const { return cut_; }    // that is still to be done
   void lose(bool requests, bool replies);  // from here on; connections look alive
 
  private:

@@ -16,8 +16,8 @@ const char* name(Kind kind) {
       return "read";
     case Kind::copy:
       return "copy";
-    case Kind::drop:
-      return "drop";
+    case Kind::touch:
+      return "touch";
   }
   return "";
 }

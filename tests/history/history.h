@@ -20,9 +20,9 @@ using Cells = std::map<std::string, std::string>;
 
 enum class Kind : std::uint8_t {
   write,
-  read,  // through a proxy
-  copy,  // the cached copy, looked at in Redis itself; only when there is one
-  drop,  // of the cached copy
+  read,   // through a proxy
+  copy,   // the cached copy, looked at in Redis itself; only when there is one
+  touch,  // the cached copy is dropped, or gets another expiry
 };
 
 enum class Outcome : std::uint8_t {

@@ -85,7 +85,7 @@ class Sabotaged : public testing::TestWithParam<Sabotage> {};
 
 TEST_P(Sabotaged, IsCaught) {
   const unsigned first = live::chosen_seed();
-  constexpr unsigned kTrials = 500;
+  constexpr unsigned kTrials = 400;
   ASSERT_TRUE(GetParam().applies()) << "the rule is not in the scripts any more";
   Environment environment(Engine::sqlite, 3);
   environment.sabotage = &GetParam();

@@ -166,13 +166,15 @@ class Draw {
     } else if (which < 16) {
       intent.kind = Kind::read;
     } else {
-      intent.kind = which < 19 ? Kind::copy : Kind::drop;
+      intent.kind = which < 18 ? Kind::copy : Kind::touch;
+      intent.touch = static_cast<Touch>(number(3));
     }
   }
 
   void make_write(Intent& intent, bool refused) {
     intent.kind = Kind::write;
     intent.refused = refused;
+    intent.variant = number(4);
     intent.fields = draw_fields(kShapes[schedule_.keys.back().shape].hash);
   }
 

@@ -54,14 +54,19 @@ struct Fault {
 };
 std::string print(const Fault& fault);
 
+// What is done to a copy.
+enum class Touch : std::uint8_t { drop, expire, persist };
+
 // What a client is about to do.
 struct Intent {
   Kind kind = Kind::read;
   int key = 0;
   int proxy = 0;
   std::vector<std::string> fields;  // to write
-  bool refused = false;             // the value breaks a constraint
-  milliseconds pause{0};            // before it
+  int variant = 0;                  // of the command that writes
+  Touch touch = Touch::drop;
+  bool refused = false;   // the value breaks a constraint
+  milliseconds pause{0};  // before it
 };
 
 struct KeyPlan {

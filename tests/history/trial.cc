@@ -67,6 +67,7 @@ void Tally::add(const Tally& other) {
   unknown += other.unknown;
   reads += other.reads;
   copies += other.copies;
+  for (const auto& [word, times] : other.refusals) refusals[word] += times;
   for (const auto& [fault, times] : other.faults) faults[fault] += times;
 }
 
@@ -75,6 +76,8 @@ std::string print(const Tally& tally) {
                      std::to_string(tally.refused) + " refused, " + std::to_string(tally.unknown) +
                      " of unknown outcome), " + std::to_string(tally.reads) + " reads, " +
                      std::to_string(tally.copies) + " copies looked at\n";
+  for (const auto& [word, times] : tally.refusals)
+    text += "  " + std::to_string(times) + " writes refused: " + word + "\n";
   for (const auto& [fault, times] : tally.faults) text += "  " + std::to_string(times) + " x " + fault + "\n";
   return text;
 }
@@ -149,25 +152,27 @@ class Trial::Client {
     operation.proxy = intent.proxy;
     live::Args command = read_command(*target.shape, target.name);
     if (operation.kind == Kind::write && trial_.schedule_.quiet && trial_.struck_) operation.kind = Kind::read;
-    if (operation.kind == Kind::drop) command = {"DEL", target.name};
+    if (operation.kind == Kind::touch) command = touch_command(intent.touch, target.name);
     if (operation.kind == Kind::write) {
       const std::string value = std::to_string(number_) + "." + std::to_string(++writes_);
       for (const std::string& field : intent.fields) operation.cells[field] = value;
-      command = write_command(*target.shape, target.name, target.id, intent.fields, value, intent.refused);
+      command = write_command(*target.shape, target.name, target.id, intent, value);
     }
     const std::optional<std::string> reply = call(proxy, command);
-    operation.note = "proxy " + std::to_string(intent.proxy) + ": " + (reply ? shortened(*reply) : "(lost)");
+    operation.note =
+        "proxy " + std::to_string(intent.proxy) + ": " + command[0] + " " + (reply ? shortened(*reply) : "(lost)");
     understand(*target.shape, operation, reply);
     end(key, operation);
     if (silent_) stuck_.emplace_back(key, std::move(operation));
     silent_ = false;
   }
 
-  static void understand(const Shape& shape, Operation& operation, const std::optional<std::string>& reply) {
+  void understand(const Shape& shape, Operation& operation, const std::optional<std::string>& reply) {
     if (!reply) {
       operation.outcome = Outcome::unknown;
     } else if (operation.kind == Kind::write) {
       operation.outcome = outcome_of_write(*reply);
+      if (operation.outcome == Outcome::refused) trial_.count_refusal(*reply);
     } else if (reply->starts_with('-')) {
       operation.outcome = Outcome::refused;
     } else if (operation.kind == Kind::read) {
@@ -510,6 +515,11 @@ std::vector<Violation> Trial::finish() {
   return all;
 }
 
+void Trial::count_refusal(const std::string& reply) {
+  const std::lock_guard lock(mutex_);
+  ++tally_.refusals[reply.substr(1, reply.find_first_of(" \r") - 1)];
+}
+
 void Trial::count(const Operation& operation) {
   switch (operation.kind) {
     case Kind::write:
@@ -523,7 +533,7 @@ void Trial::count(const Operation& operation) {
     case Kind::copy:
       ++tally_.copies;
       break;
-    case Kind::drop:
+    case Kind::touch:
       break;
   }
 }

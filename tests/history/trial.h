@@ -23,7 +23,8 @@ namespace sluice::history {
 // What happened in many trials, for people and to see that the faults were met.
 struct Tally {
   std::size_t trials = 0, writes = 0, refused = 0, unknown = 0, reads = 0, copies = 0;
-  std::map<std::string, std::size_t> faults;  // "step: action" -> how often
+  std::map<std::string, std::size_t> refusals;  // the first word of the reply -> how often
+  std::map<std::string, std::size_t> faults;    // "step: action" -> how often
   void add(const Tally& other);
 };
 std::string print(const Tally& tally);
@@ -83,6 +84,7 @@ class Trial {
   Cells copy(const Key& key) const;
   void look_through(int proxy, Key& key);
   void count(const Operation& operation);
+  void count_refusal(const std::string& reply);
   Time now() const { return std::chrono::duration_cast<Time>(Clock::now() - began_); }
 
   Environment& environment_;
@@ -93,7 +95,7 @@ class Trial {
   Tally tally_;
   std::string report_;
 
-  std::mutex mutex_;  // guards what follows
+  std::mutex mutex_;  // guards what follows, and in tally_ faults and refusals
   std::condition_variable changed_;
   std::vector<Task> tasks_;
   std::vector<Loss> losses_;
