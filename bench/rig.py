@@ -201,8 +201,9 @@ class Rig:
             server.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def start_sluice(self, name="sluice", policies=False, unix=False, before=(), environment=None):
-        """`before` are words in front of the program: a tool that it runs under."""
+    def start_sluice(self, name="sluice", policies=False, unix=False, before=(), environment=None, more="", admin=0):
+        """`before` are words in front of the program: a tool that it runs under. `more` ends its configuration; `admin`
+        is a port for its metrics."""
         port, path = (0, os.path.join(self.folder, name + ".sock")) if unix else (free_port(), "")
         text = f"""[proxy]
 listen = ["{"unix:" + path if unix else f"127.0.0.1:{port}"}"]
@@ -210,8 +211,8 @@ max_clients = {CROWD + 6000}
 [upstream]
 url = "{"unix:" + self.redis_socket if unix else f"redis://127.0.0.1:{self.redis.port}"}"
 [admin]
-listen = ""
-"""
+listen = "{f"127.0.0.1:{admin}" if admin else ""}"
+{more}"""
         if policies:
             text += POLICIES.format(folder=self.folder)
         command = [*before, self.sluice_program, "-c", self.write(name + ".toml", text)]
@@ -357,6 +358,14 @@ def require(*programs):
     for program in programs:
         if shutil.which(program) is None:
             fail(f"{program} not found (scripts/install-deps --bench; cmake --preset release)")
+
+
+def run(command, text=""):
+    """What a command prints that is given `text`; it must not fail."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        fail(f"{' '.join(command)}: {done.stderr or done.stdout}")
+    return done.stdout
 
 
 def free_port():

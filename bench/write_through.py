@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""write_through: writes through sluice beside clients that write to SQL and then to Redis themselves.
+
+    bench/write_through.py [--databases postgresql,mariadb,sqlite] [--clients 1,16,64,256] [--seconds 3] [--rounds 5]
+                           [--connections N] [--sluice FILE] [--load FILE] [--json FILE] [--markdown FILE]
+
+Both kinds of clients take turns, round by round, on one database that waits for its disk at every commit. Python 3.9+,
+standard library only, and the databases' servers. bench/README.md explains the columns.
+"""
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import urllib.request
+
+sys.dont_write_bytecode = True
+import databases  # noqa: E402  pylint: disable=wrong-import-position
+import rig  # noqa: E402  pylint: disable=wrong-import-position
+
+# Of the throughput of clients without sluice, at least; by the number of clients.
+GOALS = {"PostgreSQL": {1: 0.75, 64: 2.0, 256: 3.0}, "MariaDB": {1: 0.75, 64: 2.0, 256: 3.0},
+         "SQLite": {1: 0.75, 64: 10.0, 256: 10.0}}
+POLICY = """
+[backend.bench]
+url = "{url}"
+{connections}
+[[policy]]
+name = "user"
+key = "user:{{id:int}}"
+backend = "bench"
+table = "user"
+value = "json"
+write = "write-through"
+"""
+SAMPLES = 50  # rows that are compared with their copies after a round
+
+
+class Place:
+    """One database with the sluice in front of it."""
+
+    def __init__(self, bench, kind, arguments):
+        self.bench, self.rows = bench, arguments.rows
+        self.database = databases.KINDS[kind](os.path.join(bench.folder, kind), arguments.rows)
+        self.admin = rig.free_port()
+        connections = f"connections = {arguments.connections}" if arguments.connections else ""
+        self.sluice = bench.start_sluice("sluice-" + kind, admin=self.admin,
+                                         more=POLICY.format(url=self.database.url, connections=connections))
+        self.sluice.wait_ready()
+        self.loads = {
+            "example": [arguments.load, *self.database.arguments, "--redis-port", str(bench.redis.port)],
+            "sluice": [arguments.load, "--redis-port", str(self.sluice.port)],
+        }
+
+    def stop(self):
+        self.bench.remove(self.sluice)
+        self.database.stop()
+
+    def counts(self):
+        """What has been used and done so far."""
+        redis = {}
+        for line in rig.run(["redis-cli", *self.bench.redis.address, "INFO", "commandstats"]).splitlines():
+            name, _, fields = line.partition(":")
+            redis[name] = dict(field.split("=") for field in fields.split(",") if "=" in field)
+        scripts = redis.get("cmdstat_evalsha", {"calls": 0, "usec": 0})
+        metrics = {}
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as page:
+            for line in page.read().decode().splitlines():
+                if not line.startswith("#"):
+                    name, _, value = line.rpartition(" ")
+                    metrics[name] = float(value)
+        return {"proxy_us": self.sluice.cpu_seconds() * 1e6, "redis_us": self.bench.redis.cpu_seconds() * 1e6,
+                "database_us": self.database.cpu_seconds() * 1e6, "scripts": float(scripts["calls"]),
+                "script_us": float(scripts["usec"]),
+                "transactions": metrics['sluice_sql_transactions_total{backend="bench"}']}
+
+    def measure(self, mode, clients, seconds):
+        self.bench.flush()
+        command = [*self.loads[mode], "--clients", str(clients), "--seconds", str(seconds), "--rows", str(self.rows)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True) as load:
+            self.expect(load, "ready")
+            before = self.counts()
+            load.stdin.write("go\n")
+            load.stdin.flush()
+            found = json.loads(self.expect(load, "{"))
+            after = self.counts()
+            load.stdin.close()
+        writes = max(1, found["writes"])
+        result = {name: (after[name] - before[name]) / writes for name in before}
+        result.update(rate=writes / found["seconds"], clients_us=found["cpu"] / writes * 1e6, p50=found["p50"],
+                      p99=found["p99"])
+        if mode == "sluice":
+            self.compare()
+        return result
+
+    @staticmethod
+    def expect(load, start):
+        line = load.stdout.readline()
+        if not line.startswith(start):
+            rig.fail(f"write_load: {line}{load.stderr.read()}")
+        return line
+
+    def compare(self):
+        """The copies of a round through sluice are what the database has."""
+        keys = rig.run(["redis-cli", *self.bench.redis.address, "--scan", "--pattern", "user:*"]).split()
+        for key in random.sample(keys, min(SAMPLES, len(keys))):
+            copy = json.loads(rig.run(["redis-cli", *self.bench.redis.address, "GET", key]))
+            if copy["name"] != self.database.row(copy["id"]):
+                rig.fail(f"{self.database.name}: the copy of {key} is not the row")
+
+
+HEAD = ["database", "clients", "target", "writes/s", "ratio", "min-max", "p50 ms", "p99 ms", "proxy us", "redis us",
+        "database us", "clients us", "scripts", "script us", "transactions"]
+LAYOUT = "{:<11} {:>7} {:<8} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>11} {:>10} {:>7} {:>9} {:>12}"
+GOAL_HEAD = ["database", "clients", "goal", "measured", "min-max", ""]
+
+
+def summarise(name, clients, rounds):
+    rows = []
+    ratios = sorted(one["sluice"]["rate"] / one["example"]["rate"] for one in rounds)
+    for mode in ("example", "sluice"):
+        of = {key: rig.median(one[mode][key] for one in rounds) for key in rounds[0][mode]}
+        through = mode == "sluice"
+        rows.append([name, clients, mode, f"{of['rate']:.0f}", f"{rig.median(ratios):.2f}" if through else "",
+                     f"{ratios[0]:.2f}-{ratios[-1]:.2f}" if through else "", f"{of['p50']:.2f}", f"{of['p99']:.2f}",
+                     f"{of['proxy_us']:.1f}" if through else "", f"{of['redis_us']:.1f}",
+                     "" if name == "SQLite" else f"{of['database_us']:.1f}", f"{of['clients_us']:.1f}",
+                     f"{of['scripts']:.3f}" if through else "", f"{of['script_us']:.1f}" if through else "",
+                     f"{of['transactions']:.3f}" if through else "1"])
+    goal = GOALS[name].get(clients)
+    verdict = [] if goal is None else [[name, clients, f">= {goal:.2f}", f"{rig.median(ratios):.2f}",
+                                        f"{ratios[0]:.2f}-{ratios[-1]:.2f}",
+                                        "met" if rig.median(ratios) >= goal else "NOT MET"]]
+    return rows, verdict
+
+
+def run_database(bench, kind, arguments, kept, rows, goals):
+    place = Place(bench, kind, arguments)
+    try:
+        settings = place.database.settings()
+        for clients in arguments.clients:
+            place.measure("sluice", clients, min(1.0, arguments.seconds))  # what is only done once
+            rounds = []
+            for number in range(arguments.rounds):
+                order = ("example", "sluice") if number % 2 == 0 else ("sluice", "example")
+                rounds.append({mode: place.measure(mode, clients, arguments.seconds) for mode in order})
+            kept.append({"database": place.database.name, "clients": clients, "rounds": rounds})
+            more_rows, more_goals = summarise(place.database.name, clients, rounds)
+            rows += more_rows
+            goals += more_goals
+            for row in more_rows:
+                print(LAYOUT.format(*map(str, row)), flush=True)
+        return settings
+    finally:
+        place.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--databases", default=",".join(databases.KINDS))
+    parser.add_argument("--clients", default="1,16,64,256")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
+    parser.add_argument("--rows", type=int, default=100000, help="of the table; keys are drawn from these")
+    parser.add_argument("--connections", type=int, help="of sluice to the database, in place of its default")
+    parser.add_argument("--sluice", default=rig.SLUICE)
+    parser.add_argument("--load", help="write_load; beside sluice, in bench/")
+    parser.add_argument("--json", help="write every round here")
+    parser.add_argument("--markdown", help="put the tables into this file (bench/results.md)")
+    arguments = parser.parse_args()
+    arguments.clients = [int(count) for count in arguments.clients.split(",")]
+    arguments.load = os.path.abspath(arguments.load or os.path.join(os.path.dirname(arguments.sluice), "bench", "write_load"))
+    kinds = arguments.databases.split(",")
+    if unknown := set(kinds) - set(databases.KINDS):
+        rig.fail(f"no such database: {', '.join(unknown)}")
+    servers = {"postgresql": ["psql"], "mariadb": ["mariadbd", "mariadb", "mariadb-install-db"], "sqlite": []}
+    rig.require("redis-server", "redis-cli", arguments.sluice, arguments.load, *sum((servers[kind] for kind in kinds), []))
+    where, settings, kept, rows, goals = rig.machine(), [], [], [], []
+    with rig.Rig(arguments.sluice) as bench:
+        bench.wait_ready()
+        print(LAYOUT.format(*HEAD), flush=True)
+        try:
+            for kind in kinds:
+                settings.append(run_database(bench, kind, arguments, kept, rows, goals))
+        finally:  # Interrupted, it reports what is done.
+            for goal in goals:
+                print("{:<11} {:>4} clients: goal {:>8}, measured {:>6} ({}) {}".format(*goal))
+            if arguments.json:
+                with open(arguments.json, "w", encoding="utf-8") as file:
+                    json.dump(kept, file, indent=1)
+            if arguments.markdown:
+                text = (f"{where}. {'; '.join(settings)}. Medians of {arguments.rounds} rounds of {arguments.seconds:g} s, "
+                        f"{arguments.rows} rows.\n\n")
+                rig.write_section(arguments.markdown, "Write-through",
+                                  text + rig.markdown_table(GOAL_HEAD, goals) + "\n" + rig.markdown_table(HEAD, rows))
+
+
+if __name__ == "__main__":
+    main()
