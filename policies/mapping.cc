@@ -31,6 +31,10 @@ bool merges(conf::KeyTemplate::Type placeholder, const sql::Column& column) {
   return !column.exact && !apart;
 }
 
+bool may_reset(const Mapping::Field& field) {
+  return !field.is_key && !field.in_primary_key && !field.column.generated;
+}
+
 // A client's name in an error: short enough for a line.
 std::string shortened(std::string_view name) {
   constexpr std::size_t kShown = 64;
@@ -187,7 +191,7 @@ std::string Mapping::forbidden(const Field& field) const {
 std::vector<std::string> Mapping::resettable() const {
   std::vector<std::string> columns;
   for (const Field& field : fields_) {
-    if (!field.is_key && !field.in_primary_key && !field.column.generated) columns.push_back(field.column.name);
+    if (may_reset(field)) columns.push_back(field.column.name);
   }
   return columns;
 }
@@ -240,8 +244,7 @@ Checked<Change> Mapping::replace_object(std::string_view redis_key, std::string_
   if (!key_values) return Why{key_values.why()};
   Change change;
   change.complete = true;
-  std::set<std::string> sent;
-  std::string known = "{";
+  std::vector<bool> sent(fields_.size());
   bool dropped = false;
   for (const json::Member& member : *members) {
     const Field* const field = find(member.name);
@@ -252,24 +255,34 @@ Checked<Change> Mapping::replace_object(std::string_view redis_key, std::string_
     }
     auto bound = value_of_json(member, field->column);
     if (!bound) return Why{refused(member.name, bound.why())};
-    if (known.size() > 1) known += ',';
-    json::append_string(known, member.name);
-    known += ':';
-    append_json(known, *bound, field->column.type);
     if (field->is_key) {
       const sql::Bound expected{field->column.name, std::move(*bound)};
       if (std::find(key_values->begin(), key_values->end(), expected) != key_values->end()) continue;
       return Why{refused(member.name, "not what the key says")};
     }
     if (field->column.generated) return Why{refused(member.name, "computed by the database")};
-    sent.insert(field->column.name);
+    sent[static_cast<std::size_t>(field - fields_.data())] = true;
     change.values.push_back({field->column.name, std::move(*bound)});
   }
-  for (std::string& column : resettable()) {
-    if (!sent.contains(column)) change.reset.push_back(std::move(column));
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    if (may_reset(fields_[i]) && !sent[i]) change.reset.push_back(fields_[i].column.name);
   }
-  change.copy.text = dropped ? known + "}" : std::string(value);
+  change.copy.text = dropped ? known_part(*members) : std::string(value);
   return change;
+}
+
+// Of members that fit their columns.
+std::string Mapping::known_part(std::span<const json::Member> members) const {
+  std::string text = "{";
+  for (const json::Member& member : members) {
+    const Field* const field = find(member.name);
+    if (field == nullptr) continue;
+    if (text.size() > 1) text += ',';
+    json::append_string(text, member.name);
+    text += ':';
+    append_json(text, *value_of_json(member, field->column), field->column.type);
+  }
+  return text += '}';
 }
 
 Checked<Change> Mapping::merge(std::string_view redis_key, std::span<const std::string> fields) const {

@@ -14,6 +14,10 @@
 
 namespace sluice::policies {
 
+namespace json {
+struct Member;
+}
+
 // The value of a key as Redis holds it: `text` of a string (json, raw, counter), or `fields` of a hash: name, value,
 // ...
 struct Copy {
@@ -85,6 +89,7 @@ class Mapping {
   std::string field_of(const sql::Column& column) const;
 
   Checked<Change> replace_object(std::string_view redis_key, std::string_view value) const;
+  std::string known_part(std::span<const json::Member> members) const;
   Checked<Change> replace_bytes(std::string_view value) const;
 
   const conf::PolicyOptions* options_;
