@@ -166,6 +166,7 @@ std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waitin
 
   const bool was_late = Clock::now() >= deadline;
   std::vector<Waiting*> again;
+  std::vector<Waker*> wakers;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     const bool cut_short = was_late && results[i].error.failure == Failure::unavailable;
     if (results[i].locked && backend_->lone_writers() > 0) {
@@ -174,9 +175,12 @@ std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waitin
       again.push_back(jobs[i]);
     } else {
       note_health(results[i]);
-      finish(*jobs[i], std::move(results[i]));
+      tell(*jobs[i], std::move(results[i]));
+      Waker* const waker = jobs[i]->job.waker.get();
+      if (waker != nullptr && std::find(wakers.begin(), wakers.end(), waker) == wakers.end()) wakers.push_back(waker);
     }
   }
+  for (Waker* waker : wakers) waker->wake();
   return again;
 }
 
@@ -197,6 +201,11 @@ void Pool::turn_away(Waiting& waiting, const char* sqlstate, const char* why) {
 }
 
 void Pool::finish(Waiting& waiting, Result result) {
+  tell(waiting, std::move(result));
+  if (waiting.job.waker != nullptr) waiting.job.waker->wake();
+}
+
+void Pool::tell(Waiting& waiting, Result result) {
   record(waiting, result);
   waiting.job.done(std::move(result));
 }

@@ -20,12 +20,24 @@
 
 namespace sluice::sql {
 
+// Whoever is told of results and sleeps meanwhile.
+class Waker {
+ public:
+  Waker() = default;
+  Waker(const Waker&) = delete;
+  Waker& operator=(const Waker&) = delete;
+  virtual ~Waker() = default;
+  virtual void wake() = 0;  // any thread; must not throw
+};
+
 struct Job {
   Op op;
   Deadline deadline;
   // Called once, without any lock held: on a worker thread, or within submit() or stop() when the job is turned away.
   // Must not throw and must not call stop().
   std::function<void(Result)> done;
+  // Woken after it; once for all the jobs that end together, so that they can go on together. May be null.
+  std::shared_ptr<Waker> waker = nullptr;
 };
 
 // Any thread may submit. Every job's `done` is called exactly once, also when the pool stops.
@@ -44,7 +56,7 @@ class Pool {
   };
   struct Limits {
     std::size_t lane_jobs_max = 100000;  // waiting, per lane; beyond it a job fails at once as Failure::unavailable
-    std::size_t group_ops_max = 64;      // writes that share a transaction
+    std::size_t group_ops_max = 256;     // writes that share a transaction
   };
 
   Pool(std::string name, std::unique_ptr<Backend> backend, Limits limits);
@@ -92,6 +104,7 @@ class Pool {
   void run_alone(Waiting& waiting);
   void turn_away(Waiting& waiting, const char* sqlstate, const char* why);
   void finish(Waiting& waiting, Result result);
+  void tell(Waiting& waiting, Result result);
   void record(const Waiting& waiting, const Result& result);
   void note_health(const Result& result);
   static std::deque<Waiting> close(Lane& lane);

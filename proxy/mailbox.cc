@@ -14,10 +14,19 @@ std::shared_ptr<Mailbox> Mailbox::open(uv_loop_t* loop) {
 }
 
 void Mailbox::post(Task task) {
+  put(std::move(task));
+  wake();
+}
+
+void Mailbox::put(Task task) {
   const std::lock_guard lock(mutex_);
-  if (async_ == nullptr) return;
-  tasks_.push_back(std::move(task));
-  if (tasks_.size() == 1) uv_async_send(async_);
+  if (async_ != nullptr) tasks_.push_back(std::move(task));
+}
+
+void Mailbox::wake() {
+  const std::lock_guard lock(mutex_);
+  if (async_ == nullptr || tasks_.empty() || std::exchange(woken_, true)) return;
+  uv_async_send(async_);
 }
 
 void Mailbox::close() {
@@ -35,6 +44,7 @@ void Mailbox::deliver() {
   {
     const std::lock_guard lock(mutex_);
     tasks.swap(tasks_);
+    woken_ = false;
   }
   for (Task& task : tasks) {
     if (async_ == nullptr) return;  // only this thread closes

@@ -94,11 +94,13 @@ void Operations::gather(OperationId id, policies::CallSql call) {
   sql::Pool* const pool = find(id)->pool;
   auto jobs = std::find_if(jobs_.begin(), jobs_.end(), [&](const auto& some) { return some.first == pool; });
   if (jobs == jobs_.end()) jobs = jobs_.emplace(jobs_.end(), pool, std::vector<sql::Job>());
-  jobs->second.push_back({std::move(call.op), deadline, [this, id, box = mailbox_](sql::Result result) {
-                            box->post([this, id, result = std::move(result)]() mutable {
+  jobs->second.push_back({std::move(call.op), deadline,
+                          [this, id, box = mailbox_](sql::Result result) {
+                            box->put([this, id, result = std::move(result)]() mutable {
                               resume(id, policies::SqlDone{std::move(result)});
                             });
-                          }});
+                          },
+                          mailbox_});
   loop_.flush_later(*this);
 }
 

@@ -262,6 +262,36 @@ TEST_F(PoolTest, ThreadsAreNamedAfterTheirLane) {
   EXPECT_EQ(results.wait_for(2)[1].rows[0][1], Value{std::string("sql-r-shop")});
 }
 
+// Notes how many results were there each time.
+class CountingWaker final : public Waker {
+ public:
+  explicit CountingWaker(Results& results) : results_(results) {}
+  void wake() override { seen.push_back(results_.size()); }
+  std::vector<std::size_t> seen;
+
+ private:
+  Results& results_;
+};
+
+TEST_F(PoolTest, JobsThatEndTogetherAreWokenForOnce) {
+  const auto p = pool();
+  const auto waker = std::make_shared<CountingWaker>(results);
+  block_writes(*p);
+  for (const char* name : {"a", "b", "c"}) p->submit({write(name), soon(), results.sink(), waker});
+  script.open_gate();
+  results.wait_for(4);
+  p->stop();
+  EXPECT_THAT(waker->seen, ElementsAre(4U));
+}
+
+TEST_F(PoolTest, AJobThatIsTurnedAwayIsWokenFor) {
+  const auto p = pool();
+  const auto waker = std::make_shared<CountingWaker>(results);
+  p->stop();
+  p->submit({write("a"), soon(), results.sink(), waker});
+  EXPECT_THAT(waker->seen, ElementsAre(1U));
+}
+
 // --- Deadlines and limits
 
 TEST_F(PoolTest, AJobWhoseDeadlinePassedWhileItWaitedDoesNotRun) {
