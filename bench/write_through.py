@@ -72,7 +72,7 @@ class Place:
                     metrics[name] = float(value)
         return {"proxy_us": self.sluice.cpu_seconds() * 1e6, "redis_us": self.bench.redis.cpu_seconds() * 1e6,
                 "database_us": self.database.cpu_seconds() * 1e6, "scripts": float(scripts["calls"]),
-                "script_us": float(scripts["usec"]),
+                "script_us": float(scripts["usec"]), "busy_us": rig.busy_seconds() * 1e6,
                 "transactions": metrics['sluice_sql_transactions_total{backend="bench"}']}
 
     def measure(self, mode, clients, seconds):
@@ -91,6 +91,8 @@ class Place:
         result = {name: (after[name] - before[name]) / writes for name in before}
         result.update(rate=writes / found["seconds"], clients_us=found["cpu"] / writes * 1e6, p50=found["p50"],
                       p99=found["p99"])
+        own = sum(result[name] for name in ("proxy_us", "redis_us", "database_us", "clients_us"))
+        result["others"] = max(0.0, (result["busy_us"] - own) * result["rate"] / 1e6 / os.cpu_count())
         if mode == "sluice":
             self.compare()
         return result
@@ -112,8 +114,8 @@ class Place:
 
 
 HEAD = ["database", "clients", "target", "writes/s", "ratio", "min-max", "p50 ms", "p99 ms", "proxy us", "redis us",
-        "database us", "clients us", "scripts", "script us", "transactions"]
-LAYOUT = "{:<11} {:>7} {:<8} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>11} {:>10} {:>7} {:>9} {:>12}"
+        "database us", "clients us", "scripts", "script us", "transactions", "others"]
+LAYOUT = "{:<11} {:>7} {:<8} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>11} {:>10} {:>7} {:>9} {:>12} {:>6}"
 GOAL_HEAD = ["database", "clients", "goal", "measured", "min-max", ""]
 
 
@@ -128,7 +130,7 @@ def summarise(name, clients, rounds):
                      f"{of['proxy_us']:.1f}" if through else "", f"{of['redis_us']:.1f}",
                      "" if name == "SQLite" else f"{of['database_us']:.1f}", f"{of['clients_us']:.1f}",
                      f"{of['scripts']:.3f}" if through else "", f"{of['script_us']:.1f}" if through else "",
-                     f"{of['transactions']:.3f}" if through else "1"])
+                     f"{of['transactions']:.3f}" if through else "1", f"{of['others']:.0%}"])
     goal = GOALS[name].get(clients)
     verdict = [] if goal is None else [[name, clients, f">= {goal:.2f}", f"{rig.median(ratios):.2f}",
                                         f"{ratios[0]:.2f}-{ratios[-1]:.2f}",
