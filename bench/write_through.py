@@ -13,6 +13,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import urllib.request
 
 sys.dont_write_bytecode = True
@@ -73,6 +74,7 @@ class Place:
         return {"proxy_us": self.sluice.cpu_seconds() * 1e6, "redis_us": self.bench.redis.cpu_seconds() * 1e6,
                 "database_us": self.database.cpu_seconds() * 1e6, "scripts": float(scripts["calls"]),
                 "script_us": float(scripts["usec"]), "busy_us": rig.busy_seconds() * 1e6,
+                "elapsed_us": time.monotonic() * 1e6,
                 "transactions": metrics['sluice_sql_transactions_total{backend="bench"}']}
 
     def measure(self, mode, clients, seconds):
@@ -92,7 +94,7 @@ class Place:
         result.update(rate=writes / found["seconds"], clients_us=found["cpu"] / writes * 1e6, p50=found["p50"],
                       p99=found["p99"])
         own = sum(result[name] for name in ("proxy_us", "redis_us", "database_us", "clients_us"))
-        result["others"] = max(0.0, (result["busy_us"] - own) * result["rate"] / 1e6 / os.cpu_count())
+        result["others"] = max(0.0, (result["busy_us"] - own) / result["elapsed_us"] / os.cpu_count())
         if mode == "sluice":
             self.compare()
         return result
