@@ -30,8 +30,9 @@ def as_user(name):
 class SqlServer:
     """A server process with the processes that it makes."""
 
-    def __init__(self, folder, user, signal_number):
+    def __init__(self, bench, folder, user, signal_number):
         self.folder, self.user, self.signal_number = folder, user, signal_number
+        bench.servers.append(self)  # which stops it, whatever happens
         self.port, self.process = rig.free_port(), None
         os.mkdir(folder)
         os.chmod(os.path.dirname(folder), 0o755)
@@ -57,7 +58,7 @@ class SqlServer:
         return ended + sum(map(thread_seconds, pids))
 
     def stop(self):
-        if self.process is None:
+        if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(self.signal_number)
         try:
@@ -83,8 +84,8 @@ class Postgres(SqlServer):
 
     name = "PostgreSQL"
 
-    def __init__(self, folder, rows):
-        super().__init__(folder, "postgres", signal.SIGINT)
+    def __init__(self, bench, folder, rows):
+        super().__init__(bench, folder, "postgres", signal.SIGINT)
         rig.run([*as_user("postgres"), program("initdb"), "-D", folder + "/data", "-U", "bench", "-A", "trust", "-E", "UTF8",
              "--locale=C.UTF-8"])
         self.launch([program("postgres"), "-D", folder + "/data", "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",
@@ -117,8 +118,8 @@ class Mariadb(SqlServer):
 
     name = "MariaDB"
 
-    def __init__(self, folder, rows):
-        super().__init__(folder, "mysql", signal.SIGTERM)
+    def __init__(self, bench, folder, rows):
+        super().__init__(bench, folder, "mysql", signal.SIGTERM)
         data, socket = folder + "/data", folder + "/sql.sock"
         rig.run(["mariadb-install-db", "--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal",
              "--skip-test-db", *(["--user=mysql"] if os.geteuid() == 0 else [])])
@@ -153,7 +154,7 @@ class Sqlite:
 
     name = "SQLite"
 
-    def __init__(self, folder, rows):
+    def __init__(self, _, folder, rows):
         os.mkdir(folder)
         self.file = os.path.join(folder, "bench.db")
         with self.connect() as database:

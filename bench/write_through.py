@@ -43,7 +43,7 @@ class Place:
 
     def __init__(self, bench, kind, arguments):
         self.bench, self.rows = bench, arguments.rows
-        self.database = databases.KINDS[kind](os.path.join(bench.folder, kind), arguments.rows)
+        self.database = databases.KINDS[kind](bench, os.path.join(bench.folder, kind), arguments.rows)
         self.admin = rig.free_port()
         connections = f"connections = {arguments.connections}" if arguments.connections else ""
         self.sluice = bench.start_sluice("sluice-" + kind, admin=self.admin,
