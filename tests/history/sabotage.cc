@@ -41,9 +41,9 @@ const std::vector<Sabotage>& sabotages() {
   static const std::vector<Sabotage> list = {
       {"OverlappingWritesTaintNobody",
        {&arm(), &apply(), &abort(), &lease(), &fill(), &inval()},
-       "local function taint()",
-       "local function taint() if true then return end"},
-      {"TheCopyIsNoFuse", {&arm()}, "redis.call('PEXPIRE', D, ARGV[3])", ""},
+       "local function taint(S, arms)",
+       "local function taint(S, arms) if true then return end"},
+      {"TheCopyIsNoFuse", {&arm()}, "call('PEXPIREAT', D, whole(fused))", ""},
       {"AFillNeedsNoLease", {&fill()}, "local mine =", "local mine = true or"},
       {"AnOverlappingWriteStoresItsValue",
        {&apply()},
@@ -51,7 +51,7 @@ const std::vector<Sabotage>& sabotages() {
        "if false then"},
       {"AFillDuringAWriteBurnsNot", {&fill()}, "if live > 0 then ttl", "if false then ttl"},
       {"AWriteLeavesTheLease", {&arm(), &apply()}, "'L', 'N'", "'N'"},
-      {"FieldsAreStoredWithoutTheRest", {&apply()}, "redis.call('TYPE', D).ok == 'hash'", "true"},
+      {"FieldsAreStoredWithoutTheRest", {&apply()}, "call('TYPE', D).ok == 'hash'", "true"},
   };
   return list;
 }
