@@ -16,6 +16,7 @@
 #include "backends/mysql_rows.h"
 #include "backends/mysql_schema.h"
 #include "backends/mysql_statements.h"
+#include "backends/parts.h"
 #include "backends/sql.h"
 #include "conf/config.h"
 
@@ -24,12 +25,6 @@ namespace sluice::sql {
 namespace {
 
 using Patience = MysqlConnection::Patience;
-
-// Whether the decision, which sees the same row again, wants nothing of the whole.
-bool refuses(const ModifyRow& op, const Result& result) {
-  const Row* const row = result.rows.empty() ? nullptr : &result.rows[0];
-  return op.decision->decide(row).kind == RowChange::Kind::refuse;
-}
 
 class MysqlSession final : public Session {
  public:
@@ -57,10 +52,10 @@ class MysqlSession final : public Session {
 
   Result run_once(const Op& op, Deadline deadline) {
     Error error = connection_.prepare_for(op, deadline, Patience::deadline);
-    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    if (error.failure != Failure::none) return failed(std::move(error));
     if (is_write(op)) return write_alone(op);
     error = connection_.read();
-    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    if (error.failure != Failure::none) return failed(std::move(error));
     return std::visit([&](const auto& read) { return this->read(read); }, op);
   }
 
@@ -75,7 +70,7 @@ class MysqlSession final : public Session {
 
   Result write_once(const Op& op) {
     Error error = connection_.write();
-    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    if (error.failure != Failure::none) return failed(std::move(error));
     Result result = write(op);
     const bool refused = std::holds_alternative<WriteRows>(op) && result.affected == 0;
     if (!result.ok() || refused) {
@@ -83,23 +78,23 @@ class MysqlSession final : public Session {
       return result;
     }
     error = connection_.commit();
-    return error.failure == Failure::none ? result : mysql_failed(std::move(error));
+    return error.failure == Failure::none ? result : failed(std::move(error));
   }
 
   Error run_group_once(std::span<const Op* const> ops, Deadline deadline, std::vector<Result>& results) {
     Error error = connection_.prepare_for(*ops[0], deadline, Patience::brief);
     if (error.failure == Failure::none) return MysqlGroup(connection_, schema_, ops, results).run();
-    std::fill(results.begin(), results.end(), mysql_failed(error));
+    std::fill(results.begin(), results.end(), failed(error));
     return error;
   }
 
-  Result read(const Ping&) { return mysql_failed(connection_.execute("DO 1")); }
+  Result read(const Ping&) { return failed(connection_.execute("DO 1")); }
   Result read(const ReadRow& op) { return mysql_run(connection_, schema_, op); }
   Result read(const ListRows& op) { return mysql_run(connection_, schema_, op); }
   Result read(const ReadCounter& op) { return mysql_run(connection_, schema_, op); }
   Result read(const Describe& op) {
     MysqlTable found;
-    Result result = mysql_failed(mysql_describe(connection_, op.table, found));
+    Result result = failed(mysql_describe(connection_, op.table, found));
     if (result.ok()) result.table = std::move(found.table);
     return result;
   }
@@ -116,16 +111,7 @@ class MysqlSession final : public Session {
   }
 
   Result write(const WriteRows& op) {
-    Result whole;
-    whole.affected = 1;
-    for (const RowWrite& part : op.writes) {
-      Result result = std::visit([&](const auto& write) { return mysql_run(connection_, schema_, write); }, part);
-      if (!result.ok()) return mysql_failed(std::move(result.error));
-      const auto* const modify = std::get_if<ModifyRow>(&part);
-      if (modify != nullptr && refuses(*modify, result)) whole.affected = 0;
-      whole.parts.push_back(std::move(result));
-    }
-    return whole;
+    return write_each(op, [&](const auto& part) { return mysql_run(connection_, schema_, part); });
   }
 
   MysqlConnection connection_;

@@ -13,6 +13,7 @@
 #include "backends/mysql_errors.h"
 #include "backends/mysql_query.h"
 #include "backends/mysql_statements.h"
+#include "backends/parts.h"
 
 namespace sluice::sql {
 
@@ -156,7 +157,7 @@ class Batch {
     if (statements <= 1) return write(there, absent);
     if (Error error = connection_.execute("SAVEPOINT batch"); error.failure != Failure::none) return error;
     Error error = write(there, absent);
-    if (error.failure != Failure::none && fails_alone(error)) connection_.execute("ROLLBACK TO batch");
+    if (error.failure != Failure::none && is_alone(error)) connection_.execute("ROLLBACK TO batch");
     return error;
   }
 
@@ -167,9 +168,8 @@ class Batch {
     bool exists = false;
   };
 
-  bool fails_alone(const Error& error) const {
-    return error.failure == Failure::refused || error.failure == Failure::schema ||
-           mysql_is_wait(connection_.last_code());
+  bool is_alone(const Error& error) const {
+    return fails_alone(error.failure) || mysql_is_wait(connection_.last_code());
   }
 
   Error check() {
@@ -213,7 +213,7 @@ class Batch {
   // Locks the rows that are there, and counts what a merge adds to them.
   Error lock() {
     const std::size_t places = std::bit_ceil(rows_.size());
-    std::string list = mysql_joined(key(), ", ", [](const Bound& b) { return mysql_quoted(b.column); });
+    std::string list = joined(key(), ", ", [](const Bound& b) { return mysql_quoted(b.column); });
     if (merges_) {
       for (const Bound& bound : values()) list += ", " + mysql_quoted(bound.column) + " IS NULL";
     }

@@ -58,7 +58,7 @@ class Flush {
     result.rows.resize(op_.deltas.size());
     for (const std::size_t i : in_key_order()) {
       result.error = apply_or_undo(op_.deltas[i], result.rows[i]);
-      if (!result.ok()) return mysql_failed(explained(std::move(result.error)));
+      if (!result.ok()) return failed(explained(std::move(result.error)));
     }
     return result;
   }
@@ -216,7 +216,7 @@ std::string mysql_counter_ddl() {
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ReadCounter& op) {
   const std::vector<Bound> key = bound_key(op.where, op.key);
   const MysqlTarget target = mysql_target(connection, schema, op.where.table, key, {});
-  if (!target.ok()) return mysql_failed(target.error);
+  if (!target.ok()) return failed(target.error);
   // One statement sees one snapshot.
   MysqlQuery query(connection,
                    "SELECT (" + mysql_select(op.where.table, {op.where.value_column}) + " WHERE " +
@@ -233,7 +233,7 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ReadCou
   if (query.next()) result.rows.push_back(query.row());
   result.error = explained(query.error());
   if (result.ok() && !query.is_null(0) && !std::holds_alternative<std::int64_t>(result.rows[0][0])) {
-    return mysql_failed(connection.error(Failure::refused, "22018", "the stored total is not an integer"));
+    return failed(connection.error(Failure::refused, "22018", "the stored total is not an integer"));
   }
   return result;
 }

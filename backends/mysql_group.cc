@@ -9,6 +9,7 @@
 #include "backends/mysql_batch.h"
 #include "backends/mysql_errors.h"
 #include "backends/mysql_rows.h"
+#include "backends/parts.h"
 
 namespace sluice::sql {
 
@@ -30,8 +31,6 @@ struct Runner {
     return {};  // groups hold row writes only
   }
 };
-
-bool fails_alone(Failure failure) { return failure == Failure::refused || failure == Failure::schema; }
 
 }  // namespace
 

@@ -35,7 +35,7 @@ Error insert(MysqlConnection& connection, const MysqlTable& table, const std::ve
 // With nothing to assign the row is only looked for.
 Error update(MysqlConnection& connection, const MysqlTable& table, const std::vector<Bound>& key,
              const std::vector<Bound>& values, const std::vector<std::string>& reset, std::int64_t& rows) {
-  std::string assignments = mysql_joined(values, ", ", [](const Bound& b) { return mysql_quoted(b.column) + " = ?"; });
+  std::string assignments = joined(values, ", ", [](const Bound& b) { return mysql_quoted(b.column) + " = ?"; });
   for (const std::string& column : reset) {
     assignments += (assignments.empty() ? "" : ", ") + mysql_quoted(column) + " = DEFAULT";
   }
@@ -101,7 +101,7 @@ bool mysql_leaves_changes(const Error& error) { return error.sqlstate == "21000"
 
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ReadRow& op) {
   const MysqlTarget target = mysql_target(connection, schema, op.table, op.key, {});
-  if (!target.ok()) return mysql_failed(target.error);
+  if (!target.ok()) return failed(target.error);
   MysqlQuery query(connection,
                    mysql_select(op.table, op.columns) + " WHERE " + mysql_key_condition(op.key) + " LIMIT 1",
                    Lock::none);
@@ -119,7 +119,7 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRow
     after.push_back({op.key_columns[i], op.after[i]});
   }
   const MysqlTarget target = mysql_target(connection, schema, op.table, after, {});
-  if (!target.ok()) return mysql_failed(target.error);
+  if (!target.ok()) return failed(target.error);
   std::string condition;
   for (std::size_t i = after.size(); i-- > 0;) {
     const std::string name = mysql_quoted(after[i].column);
@@ -128,7 +128,7 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRow
   const auto name = [](const std::string& column) { return mysql_quoted(column); };
   MysqlQuery query(connection,
                    mysql_select(op.table, op.columns) + (condition.empty() ? "" : " WHERE " + condition) +
-                       " ORDER BY " + mysql_joined(op.key_columns, ", ", name) + " LIMIT ?",
+                       " ORDER BY " + joined(op.key_columns, ", ", name) + " LIMIT ?",
                    Lock::none);
   for (std::size_t i = 0; i < after.size(); ++i) {
     const Column* const column = mysql_find_column(target.table->table, after[i].column);
@@ -146,12 +146,12 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRow
 // never touch another row, and does not ask for the NOT NULL columns of a row that exists.
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ReplaceRow& op) {
   const MysqlTarget target = mysql_target(connection, schema, op.table, op.key, op.values);
-  if (!target.ok()) return mysql_failed(target.error);
+  if (!target.ok()) return failed(target.error);
   Result result;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::int64_t rows = 0;
     Error error = update(connection, *target.table, op.key, op.values, op.reset, rows);
-    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    if (error.failure != Failure::none) return failed(std::move(error));
     if (rows > 0) return {};
     if (result.error.failure == Failure::refused) return result;
     result.error = insert(connection, *target.table, op.key, op.values);
@@ -164,12 +164,12 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const Replace
 
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const MergeRow& op) {
   const MysqlTarget target = mysql_target(connection, schema, op.table, op.key, op.values);
-  if (!target.ok()) return mysql_failed(target.error);
+  if (!target.ok()) return failed(target.error);
   Result result;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::optional<Row> before;
     Error error = lock(connection, *target.table, op.key, columns_of(op.values), before);
-    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    if (error.failure != Failure::none) return failed(std::move(error));
     if (!before && result.error.failure == Failure::refused) return result;
     std::int64_t rows = 0;
     result.error = before ? update(connection, *target.table, op.key, op.values, {}, rows)
@@ -183,7 +183,7 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const MergeRo
 
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const DeleteRow& op) {
   const MysqlTarget target = mysql_target(connection, schema, op.table, op.key, {});
-  if (!target.ok()) return mysql_failed(target.error);
+  if (!target.ok()) return failed(target.error);
   MysqlQuery query(connection, "DELETE FROM " + mysql_quoted_table(op.table) + " WHERE " + mysql_key_condition(op.key),
                    Lock::waits);
   mysql_bind_all(query, *target.table, op.key);
@@ -196,12 +196,12 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const DeleteR
 
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ModifyRow& op) {
   MysqlTarget target = mysql_target(connection, schema, op.table, op.key, {});
-  if (!target.ok()) return mysql_failed(target.error);
+  if (!target.ok()) return failed(target.error);
   Result result;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::optional<Row> row;
     Error error = lock(connection, *target.table, op.key, op.columns, row);
-    if (error.failure != Failure::none) return mysql_failed(std::move(error));
+    if (error.failure != Failure::none) return failed(std::move(error));
     if (!row && result.error.failure == Failure::refused) return result;
     result = {};
     const RowChange change = op.decision->decide(row ? &*row : nullptr);
@@ -211,7 +211,7 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ModifyR
         break;
       case RowChange::Kind::write:
         target = mysql_target(connection, schema, op.table, op.key, change.values);
-        if (!target.ok()) return mysql_failed(target.error);
+        if (!target.ok()) return failed(target.error);
         result.error = write(connection, *target.table, op, change, row.has_value());
         result.affected = result.ok() ? 1 : 0;
         result.inserted = result.ok() && !row;
@@ -228,15 +228,21 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ModifyR
   return result;
 }
 
-Result mysql_run(MysqlConnection& connection, MysqlSchema&, const RunStatement& op) {
+Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const RunStatement& op) {
+  const MysqlTable* table = nullptr;
+  if (!op.table.empty()) {
+    Error error;
+    table = schema.find(connection, op.table, error);
+    if (table == nullptr) return failed(std::move(error));
+  }
   const NamedSql named = name_parameters(op.sql, NamedSql::Dialect::mysql);
   MysqlQuery query(connection, named.text, Lock::waits);
   for (const std::string& name : named.names) {
     const Value* const value = find_value(op.parameters, name);
     if (value == nullptr) {
-      return mysql_failed(connection.error(Failure::schema, "42P02", "there is no value for the parameter :" + name));
+      return failed(connection.error(Failure::schema, "42P02", "there is no value for the parameter :" + name));
     }
-    query.bind(*value);
+    query.bind(*value, table == nullptr ? nullptr : mysql_find_column(table->table, name));
   }
   Result result;
   result.error = query.run();

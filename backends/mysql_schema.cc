@@ -118,7 +118,8 @@ class Reading {
   Error read_columns() {
     MysqlQuery query(connection_,
                      where("SELECT column_name, data_type, column_type, is_nullable, column_default, extra, "
-                           "collation_name, numeric_scale, datetime_precision FROM information_schema.columns",
+                           "collation_name, numeric_scale, datetime_precision, character_maximum_length FROM "
+                           "information_schema.columns",
                            "table_schema", "table_name") +
                          " ORDER BY ordinal_position",
                      MysqlQuery::Lock::none);
@@ -151,6 +152,9 @@ class Reading {
     column.narrow = column.type == ColumnType::integer && !(data_type == "bigint" && is_signed);
     if (column.type == ColumnType::decimal) column.scale = static_cast<std::int16_t>(query.integer(7));
     if (!query.is_null(8)) column.scale = static_cast<std::int16_t>(query.integer(8));
+    const std::int64_t length = query.integer(9);
+    if (is_one_of(data_type, {"char", "varchar"})) column.max_characters = static_cast<std::int32_t>(length);
+    if (is_one_of(data_type, {"tinytext", "text", "mediumtext"})) column.max_bytes = static_cast<std::int32_t>(length);
     if (data_type == "longtext" && query.text(6) == "utf8mb4_bin") may_be_json_ = connection_.is_mariadb();
     out_.table.columns.push_back(std::move(column));
   }

@@ -37,11 +37,11 @@ MysqlTarget mysql_target(MysqlConnection& connection, MysqlSchema& schema, const
 }
 
 std::string mysql_key_condition(const std::vector<Bound>& key) {
-  return mysql_joined(key, " AND ", [](const Bound& k) { return mysql_quoted(k.column) + " = ?"; });
+  return joined(key, " AND ", [](const Bound& k) { return mysql_quoted(k.column) + " = ?"; });
 }
 
 std::string mysql_select(const std::string& table, const std::vector<std::string>& columns) {
-  const std::string list = mysql_joined(columns, ", ", [](const std::string& c) { return mysql_quoted(c); });
+  const std::string list = joined(columns, ", ", [](const std::string& c) { return mysql_quoted(c); });
   return "SELECT " + (list.empty() ? "1" : list) + " FROM " + mysql_quoted_table(table);
 }
 

@@ -7,26 +7,10 @@
 #include "backends/mysql_connection.h"
 #include "backends/mysql_query.h"
 #include "backends/mysql_schema.h"
+#include "backends/parts.h"
 #include "backends/sql.h"
 
 namespace sluice::sql {
-
-// Joins what `each` makes of the items.
-template <class Items, class Each>
-std::string mysql_joined(const Items& items, const char* separator, Each each) {
-  std::string out;
-  for (const auto& item : items) {
-    if (!out.empty()) out += separator;
-    out += each(item);
-  }
-  return out;
-}
-
-inline Result mysql_failed(Error error) {
-  Result result;
-  result.error = std::move(error);
-  return result;
-}
 
 // The table of an operation, when its key and values fit; otherwise the error says why.
 struct MysqlTarget {

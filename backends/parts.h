@@ -4,8 +4,53 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <utility>
+#include <variant>
+
+#include "backends/sql.h"
 
 namespace sluice::sql {
+
+inline Result failed(Error error) {
+  Result result;
+  result.error = std::move(error);
+  return result;
+}
+
+// Of these nothing but the operation itself is undone; after the others the transaction cannot go on.
+inline bool fails_alone(Failure failure) { return failure == Failure::refused || failure == Failure::schema; }
+
+// Joins what `each` makes of the items.
+template <class Items, class Each>
+std::string joined(const Items& items, const char* separator, Each each) {
+  std::string out;
+  for (const auto& item : items) {
+    if (!out.empty()) out += separator;
+    out += each(item);
+  }
+  return out;
+}
+
+// Whether the decision, which sees the same row again, wants nothing of the whole.
+inline bool refuses(const RowWrite& write, const Result& result) {
+  const auto* const modify = std::get_if<ModifyRow>(&write);
+  if (modify == nullptr) return false;
+  return modify->decision->decide(result.rows.empty() ? nullptr : &result.rows[0]).kind == RowChange::Kind::refuse;
+}
+
+// One after the other, by `run`, in a transaction that the caller undoes when it fails or comes to nothing.
+template <class Run>
+Result write_each(const WriteRows& op, Run run) {
+  Result whole;
+  whole.affected = 1;
+  for (const RowWrite& part : op.writes) {
+    Result result = std::visit(run, part);
+    if (!result.ok()) return failed(std::move(result.error));
+    if (refuses(part, result)) whole.affected = 0;
+    whole.parts.push_back(std::move(result));
+  }
+  return whole;
+}
 
 // A time whose seconds have a fraction, in the form of contract.md: "10:00:00.5" is "10:00:00.500000". What follows the
 // fraction stays, and so does one that is not of microseconds.

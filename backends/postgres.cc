@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "backends/parts.h"
 #include "backends/postgres_connection.h"
 #include "backends/postgres_counters.h"
 #include "backends/postgres_rows.h"
@@ -31,15 +32,6 @@ constexpr int kFailuresMax = 3;
 constexpr int kStaleMax = 3;
 // Lost races for one row, in which it comes and goes; more than that is no race (a row that we may not see).
 constexpr int kRacesMax = 20;
-
-Result failed(Error error) {
-  Result result;
-  result.error = std::move(error);
-  return result;
-}
-
-// Of these nothing but the operation itself is undone; after the others the transaction cannot go on.
-bool fails_alone(Failure failure) { return failure == Failure::refused || failure == Failure::schema; }
 
 PostgresWrite::Target target_of(const Op& op) {
   return std::visit(

@@ -7,20 +7,11 @@
 #include <string_view>
 #include <utility>
 
+#include "backends/parts.h"
+
 namespace sluice::sql {
 
 namespace {
-
-// Joins what `each` makes of the items.
-template <class Items, class Each>
-std::string joined(const Items& items, const char* separator, Each each) {
-  std::string out;
-  for (const auto& item : items) {
-    if (!out.empty()) out += separator;
-    out += each(item);
-  }
-  return out;
-}
 
 bool is_null(const Bound& bound) { return std::holds_alternative<std::monostate>(bound.value); }
 

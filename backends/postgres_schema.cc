@@ -66,7 +66,7 @@ constexpr Type kTypes[] = {
     {"varchar", ColumnType::text},
 };
 
-constexpr std::int64_t kModifierHeader = 4;  // what a numeric's modifier is raised by
+constexpr std::int64_t kModifierHeader = 4;  // what the modifiers of numeric, varchar and char are raised by
 
 void set_scale(Column& column, std::int64_t modifier) {
   if (column.type == ColumnType::decimal && modifier >= kModifierHeader) {
@@ -110,6 +110,9 @@ void set_type(Column& column, std::string_view type, std::int64_t modifier, bool
                       column.type == ColumnType::json || (!known && !is_enum);
   column.exact = column.exact && !merges;
   set_scale(column, modifier);
+  if ((type == "varchar" || type == "bpchar") && modifier > kModifierHeader) {
+    column.max_characters = static_cast<std::int32_t>(modifier - kModifierHeader);
+  }
 }
 
 bool flag(const PGresult* rows, int row, int column) {

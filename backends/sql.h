@@ -53,6 +53,10 @@ struct Column {
   bool single = false;      // real: of 32 bits
   std::int16_t scale = -1;  // decimal, time, timestamp: digits after the point that are kept; -1: all of them
   bool narrow = false;      // integer: does not take every integer of 64 bits (INT, UNSIGNED)
+  // Text: white space beyond so many characters, or bytes, may be dropped without an error; -1: none is.
+  std::int32_t max_characters = -1;
+  std::int32_t max_bytes = -1;
+  bool drops_zeros = false;  // decimal: those at the end of a fraction are not kept
   bool operator==(const Column&) const = default;
 };
 
@@ -166,6 +170,7 @@ struct ModifyRow {
 struct RunStatement {
   std::string sql;
   std::vector<Bound> parameters;
+  std::string table = {};  // whose columns' values they are, where they have a column's name; empty: of none
   bool operator==(const RunStatement&) const = default;
 };
 

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "backends/parts.h"
 #include "backends/sql.h"
 #include "backends/sqlite_connection.h"
 #include "backends/sqlite_counters.h"
@@ -18,21 +19,6 @@
 namespace sluice::sql {
 
 namespace {
-
-Result failed(Error error) {
-  Result result;
-  result.error = std::move(error);
-  return result;
-}
-
-// Of these nothing but the operation itself is undone; after the others the transaction cannot go on.
-bool fails_alone(Failure failure) { return failure == Failure::refused || failure == Failure::schema; }
-
-// Whether the decision, which sees the same row again, wants nothing of the whole.
-bool refuses(const ModifyRow& op, const Result& result) {
-  const Row* const row = result.rows.empty() ? nullptr : &result.rows[0];
-  return op.decision->decide(row).kind == RowChange::Kind::refuse;
-}
 
 class SqliteSession final : public Session {
  public:
@@ -130,16 +116,7 @@ class SqliteSession final : public Session {
   Result write(const RunStatement& op) { return sqlite_run(writer_, schema_, op); }
   // Inside a savepoint: what is returned as a failure is undone.
   Result write(const WriteRows& op) {
-    Result whole;
-    whole.affected = 1;
-    for (const RowWrite& part : op.writes) {
-      Result result = std::visit([&](const auto& write) { return this->write(write); }, part);
-      if (!result.ok()) return failed(std::move(result.error));
-      const auto* const modify = std::get_if<ModifyRow>(&part);
-      if (modify != nullptr && refuses(*modify, result)) whole.affected = 0;
-      whole.parts.push_back(std::move(result));
-    }
-    return whole;
+    return write_each(op, [&](const auto& part) { return this->write(part); });
   }
   template <class Read>
   Result write(const Read&) {

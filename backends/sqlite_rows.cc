@@ -7,27 +7,11 @@
 #include <vector>
 
 #include "backends/named_sql.h"
+#include "backends/parts.h"
 
 namespace sluice::sql {
 
 namespace {
-
-Result failed(Error error) {
-  Result result;
-  result.error = std::move(error);
-  return result;
-}
-
-// Joins what `each` makes of the items.
-template <class Items, class Each>
-std::string joined(const Items& items, const char* separator, Each each) {
-  std::string out;
-  for (const auto& item : items) {
-    if (!out.empty()) out += separator;
-    out += each(item);
-  }
-  return out;
-}
 
 // "table"."column": where SQLite does not know a bare "column" it takes it for text.
 std::string qualified(const std::string& table, const std::string& column) {

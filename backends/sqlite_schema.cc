@@ -79,6 +79,7 @@ struct Decimal {
   bool valid = false;
   bool whole = false;
   std::size_t significant = 0;  // digits
+  std::size_t integral = 0;     // digits before the point
 };
 
 Decimal parse_decimal(std::string_view text) {
@@ -94,7 +95,8 @@ Decimal parse_decimal(std::string_view text) {
   const auto last = digits.find_last_not_of('0');
   const auto first = digits.find_first_not_of('0');
   const bool whole = last == digits.npos || last < before.size();
-  return {true, whole, first == digits.npos ? 0 : last - first + 1};
+  const std::size_t integral = before.size() - std::min(first, before.size());
+  return {true, whole, first == digits.npos ? 0 : last - first + 1, integral};
 }
 
 // A decimal is kept as a double, exact for 15 digits, or as an integer.
@@ -103,8 +105,8 @@ const char* unfit_decimal(const std::string& text, const char*& sqlstate) {
   sqlstate = "22P02";
   if (!decimal.valid) return "is not a decimal number";
   sqlstate = "22003";
-  const bool exact =
-      decimal.significant <= 15 || (decimal.whole && is_canonical_integer(text.substr(0, text.find('.'))));
+  const bool exact = (decimal.significant <= 15 && decimal.integral <= 15) ||
+                     (decimal.whole && is_canonical_integer(text.substr(0, text.find('.'))));
   return exact ? nullptr : "has more digits than SQLite keeps";
 }
 
@@ -204,6 +206,7 @@ class Reading {
     column.nullable = query.integer(2) == 0;
     column.has_default = !query.is_null(3);
     column.generated = query.integer(5) != 0;
+    column.drops_zeros = column.type == ColumnType::decimal;
     const bool numbers = has_number_affinity(declared);
     column.exact = !(numbers && looks_like_number(column.type));
     if (const auto place = static_cast<std::size_t>(query.integer(4)); place > 0) {

@@ -1,6 +1,7 @@
 // Column values, see column_value.h.
 #include "policies/column_value.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -130,20 +131,51 @@ Value single(double number) {
   return number;
 }
 
+// A decimal as it reads back.
+Checked<Value> decimal_for(std::string_view text, const sql::Column& column) {
+  auto decimal = canonical_decimal(text, column.scale);
+  if (!decimal || !column.drops_zeros || decimal->find('.') == std::string::npos) return wrap(std::move(decimal));
+  decimal->erase(decimal->find_last_not_of('0') + 1);
+  if (decimal->ends_with('.')) decimal->pop_back();
+  return wrap(std::move(decimal));
+}
+
+std::size_t characters(std::string_view utf8) {
+  return static_cast<std::size_t>(std::count_if(utf8.begin(), utf8.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+// The database refuses text that is too long, with an error of its own; but spaces at its end it drops without one
+// (MariaDB: white space).
+Checked<Value> with_its_spaces(Value value, const sql::Column& column) {
+  const std::string& text = std::get<std::string>(value);
+  const std::string_view kept = std::string_view(text).substr(0, text.find_last_not_of(" \t\n\v\f\r") + 1);
+  const auto loses = [](std::int32_t limit, std::size_t all, std::size_t needed) {
+    return limit >= 0 && all > static_cast<std::size_t>(limit) && needed <= static_cast<std::size_t>(limit);
+  };
+  if (column.max_characters >= 0 && loses(column.max_characters, characters(text), characters(kept))) {
+    return Why{"longer than " + std::to_string(column.max_characters) + " characters"};
+  }
+  if (loses(column.max_bytes, text.size(), kept.size())) {
+    return Why{"longer than " + std::to_string(column.max_bytes) + " bytes"};
+  }
+  return value;
+}
+
 Checked<Value> fitted(Checked<Value> value, const sql::Column& column) {
   if (!value) return value;
   if (column.single && std::holds_alternative<double>(*value)) return single(std::get<double>(*value));
-  if (column.scale < 0 || !std::holds_alternative<std::string>(*value)) return value;
+  if (!std::holds_alternative<std::string>(*value)) return value;
   switch (column.type) {
     case ColumnType::decimal:
-      return wrap(canonical_decimal(std::get<std::string>(*value), column.scale));
+      return decimal_for(std::get<std::string>(*value), column);
+    case ColumnType::text:
+      return with_its_spaces(std::move(*value), column);
     case ColumnType::timestamp:
     case ColumnType::timestamptz:
     case ColumnType::time:
-      return whole_enough(std::move(*value), column.scale);
+      return column.scale < 0 ? value : whole_enough(std::move(*value), column.scale);
     case ColumnType::integer:
     case ColumnType::real:
-    case ColumnType::text:
     case ColumnType::boolean:
     case ColumnType::date:
     case ColumnType::uuid:

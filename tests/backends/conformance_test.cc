@@ -173,6 +173,61 @@ TEST_P(Rows, ASecondHasSixDigitsOfFractionOrNone) {
   }
 }
 
+TEST_P(Rows, DescribeTellsWhereSpacesAreDroppedWithoutAnError) {
+  query("CREATE TABLE short (id BIGINT PRIMARY KEY, s VARCHAR(3), t TEXT)");
+  const Table table = *run(Describe{"short"}).table;
+  const auto write = [&](const std::string& column, const std::string& value) {
+    return run(ReplaceRow{"short", {{"id", std::int64_t{1}}}, {{column, value}}, {}});
+  };
+  const auto stored = [&](const std::string& column) {
+    return run(ReadRow{"short", {{"id", std::int64_t{1}}}, {column}}).rows;
+  };
+  const std::int32_t characters = table.find("s")->max_characters;
+  const std::int32_t bytes = table.find("t")->max_bytes;
+  EXPECT_EQ(characters, is("sqlite") ? -1 : 3);
+  EXPECT_EQ(bytes, is("mysql") ? 65535 : -1);
+  const std::string three = "\xc3\xa9\xc3\xa9\xc3\xa9";
+  EXPECT_TRUE(is_ok(write("s", three + " ")));
+  EXPECT_EQ(stored("s"), std::vector<Row>{Row{characters < 0 ? three + " " : three}});
+  for (const char* longer : {"abcd", "abc\xc2\xa0"}) EXPECT_EQ(write("s", longer).ok(), characters < 0) << longer;
+  // MariaDB's spaces are also these.
+  for (const char* longer : {"abc\t", "abc\n", "abc\v\f\r"}) {
+    EXPECT_EQ(write("s", longer).ok(), !is("postgresql")) << longer;
+  }
+  const std::string full(65535, 'x');
+  EXPECT_EQ(write("t", full + "x").ok(), bytes < 0);
+  EXPECT_TRUE(is_ok(write("t", full + " ")));
+  EXPECT_EQ(stored("t"), std::vector<Row>{Row{bytes < 0 ? full + " " : full}});
+}
+
+TEST_P(Rows, ADecimalOfAnyScaleComesBackAsItWent) {
+  query("CREATE TABLE prices (id BIGINT PRIMARY KEY, d NUMERIC" + std::string(is("mysql") ? "(40, 2)" : "") + ")");
+  const Table table = *run(Describe{"prices"}).table;
+  EXPECT_EQ(table.find("d")->scale, is("mysql") ? 2 : -1);
+  EXPECT_EQ(table.find("d")->drops_zeros, is("sqlite"));
+  std::vector<std::string> numbers{"100000", "0", "-12.5", "0.00000001", "999999999999999", "1000000000000000000"};
+  if (is("postgresql")) numbers.insert(numbers.end(), {"1.50", "1" + std::string(300, '0'), "0.00"});
+  if (is("mysql")) numbers = {"100000.00", "0.00", "-12.50", "999999999999999.00"};
+  for (const std::string& number : numbers) {
+    ASSERT_TRUE(is_ok(run(ReplaceRow{"prices", {{"id", std::int64_t{1}}}, {{"d", number}}, {}}))) << number;
+    EXPECT_EQ(run(ReadRow{"prices", {{"id", std::int64_t{1}}}, {"d"}}).rows, std::vector<Row>{Row{number}});
+  }
+  if (!is("sqlite")) return;
+  const Bound inexact{"d", std::string("123456789012345000000")};
+  EXPECT_TRUE(fails(run(ReplaceRow{"prices", {{"id", std::int64_t{1}}}, {inexact}, {}}), Failure::refused, "22003"));
+}
+
+TEST_P(Rows, AStatementOfTheUsersOwnTakesTheTimestampsOfItsTable) {
+  query("CREATE TABLE log (id BIGINT PRIMARY KEY, at " +
+        std::string(is("mysql") ? "TIMESTAMP(6) NULL" : "TIMESTAMPTZ") + ", note VARCHAR(40))");
+  const std::string at = "2024-06-21T10:00:00.500000Z";
+  const RunStatement op{"INSERT INTO log (id, at, note) VALUES (:id, :at, :note)",
+                        {{"id", std::int64_t{1}}, {"at", at}, {"note", at}},
+                        "log"};
+  ASSERT_TRUE(is_ok(run(op)));
+  EXPECT_EQ(run(ReadRow{"log", {{"id", std::int64_t{1}}}, {"at", "note"}}).rows, (std::vector<Row>{Row{at, at}}));
+}
+
 TEST_P(Rows, ATriggerOfOthersMakesEveryColumnUncertain) {
   const auto is_rewritten = [&] { return run(Describe{"fruit"}).table->find("stock")->rewritten; };
   const auto add_trigger = [&](const std::string& name, const std::string& each) {
