@@ -126,19 +126,20 @@ end
 return rows
 )lua";
 
-// When the counter has begun again since the read, what SQL got belongs to its value too: it is loaded anew.
+// When the counter is not what was read, because it has begun again or Redis lost it, what SQL got belongs to its value
+// too: it is loaded anew, also by who is loading it from what SQL held before.
 constexpr std::string_view kClean = R"lua(
 local K, S, Z = KEYS[1], KEYS[2], KEYS[3]
 local side = redis.call('HMGET', S, 'inc', 'n')
+if (side[1] or '') ~= ARGV[1] and ARGV[3] ~= '0' then
+  redis.call('DEL', K)
+  redis.call('HDEL', S, 'L')
+end
 if not side[1] then
   redis.call('ZREM', Z, K)
   return 1
 end
 if side[1] ~= ARGV[1] then
-  if ARGV[1] ~= '' and ARGV[3] ~= '0' then
-    redis.call('DEL', K)
-    redis.call('HDEL', S, 'L')
-  end
   redis.call('ZADD', Z, 'XX', ARGV[5], K)
   return 0
 end

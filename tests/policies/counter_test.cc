@@ -190,6 +190,36 @@ TEST_F(Counter, AFlushOfSomethingOlderMakesTheCounterReload) {
   EXPECT_EQ(get(), "$2\r\n16\r\n");
 }
 
+TEST_F(Counter, AFlushOfSomethingForgottenMakesWhoLoadsTheCounterLoadItAgain) {
+  store("t", 10);
+  run({"INCRBY", kKey, "5"});
+  proxy().clock += Milliseconds(60000);
+  const int late = proxy().adopt(proxy().policy().due(TimePoint(proxy().clock)));
+  while (!std::holds_alternative<CallSql>(proxy().waits_for(late))) proxy().step(late);
+  redis.call({"FLUSHALL"});
+  ProxyDouble other(options, sql);
+  other.answers_take_a_step = true;
+  const int load = other.begin(miss({"GET", kKey}));
+  while (sql.reads < 2) other.step(load);  // it has read 10
+  proxy().run(late);
+  EXPECT_EQ(stored("t"), 15);
+  EXPECT_EQ(other.run(load), "$2\r\n15\r\n");
+  EXPECT_EQ(redis.text({"GET", kKey}), "15");
+}
+
+TEST_F(Counter, AFlushOfSomethingForgottenDropsACopyThatNothingGuards) {
+  store("t", 10);
+  run({"INCRBY", kKey, "5"});
+  proxy().clock += Milliseconds(60000);
+  const int late = proxy().adopt(proxy().policy().due(TimePoint(proxy().clock)));
+  while (!std::holds_alternative<CallSql>(proxy().waits_for(late))) proxy().step(late);
+  redis.call({"FLUSHALL"});
+  EXPECT_EQ(get(), "$2\r\n10\r\n");
+  redis.call({"DEL", side_key(kKey)});  // evicted
+  proxy().run(late);
+  EXPECT_EQ(get(), "$2\r\n15\r\n");
+}
+
 TEST_F(Counter, BatchesAreFullAndEveryCounterIsFlushedOnce) {
   options.batch_size = 30;
   for (int i = 0; i < 100; ++i) run({"INCR", "counter:" + std::to_string(i)});
