@@ -108,7 +108,7 @@ local retired = side[2] and side[3] or ''
 if side[1] and side[1] == side[4] then
   retired = retired == '' and side[1] or retired .. ' ' .. side[1]
 end
-redis.call('HDEL', S, 'L', 'r')
+redis.call('HDEL', S, 'L', 'r', 'late')
 redis.call('HSET', S, 'inc', ARGV[2], 'n', '1', 't', '0', 'base', ARGV[1], 'retired', retired)
 redis.call('PERSIST', S)
 redis.call('ZADD', KEYS[3], 'NX', whole(now()), K)
@@ -116,41 +116,49 @@ redis.call('SET', K, ARGV[1])
 return {ok = 'OK'}
 )lua";
 
+// A full Redis refuses a script whose first write takes memory: HDEL goes before HSET, and counters reach SQL.
 constexpr std::string_view kRead = R"lua(
 local rows = {whole(now())}
 for i = 1, #KEYS do
   local side = redis.call('HMGET', KEYS[i], 'inc', 'n', 't', 'base', 'retired', 'r')
-  if side[1] and side[6] ~= side[1] then redis.call('HSET', KEYS[i], 'r', side[1]) end
+  if side[1] and side[6] ~= side[1] then
+    redis.call('HDEL', KEYS[i], 'r')
+    redis.call('HSET', KEYS[i], 'r', side[1])
+  end
   rows[i + 1] = {side[1], side[2], side[3], side[4], side[5]}
 end
 return rows
 )lua";
 
 // When the counter is not what was read, because it has begun again or Redis lost it, what SQL got belongs to its value
-// too: it is loaded anew, also by who is loading it from what SQL held before.
+// too: it is loaded anew, also by whoever is loading it from what SQL held before. While SQL is to get a SET the copy
+// would only be restored from that, so whoever brings the SET drops it. ZREM goes first, see kRead.
 constexpr std::string_view kClean = R"lua(
 local K, S, Z = KEYS[1], KEYS[2], KEYS[3]
-local side = redis.call('HMGET', S, 'inc', 'n')
-if (side[1] or '') ~= ARGV[1] and ARGV[3] ~= '0' then
+local function reload()
   redis.call('DEL', K)
-  redis.call('HDEL', S, 'L')
+  redis.call('HDEL', S, 'L', 'late')
 end
-if not side[1] then
-  redis.call('ZREM', Z, K)
-  return 1
+local side = redis.call('HMGET', S, 'inc', 'n', 'base', 'late')
+local dirty = redis.call('ZREM', Z, K) == 1
+if (side[1] or '') ~= ARGV[1] then
+  if ARGV[3] ~= '0' then
+    reload()
+    if side[3] then redis.call('HSET', S, 'late', '1') end
+  end
+elseif side[1] then
+  if ARGV[4] == '1' then
+    redis.call('HDEL', S, 'base', 'retired')
+    if side[4] then reload() end
+  end
+  redis.call('HSET', S, 'f', whole(now()))
 end
-if side[1] ~= ARGV[1] then
-  redis.call('ZADD', Z, 'XX', ARGV[5], K)
-  return 0
-end
-if ARGV[4] == '1' then redis.call('HDEL', S, 'base', 'retired') end
-redis.call('HSET', S, 'f', whole(now()))
-if side[2] == ARGV[2] then
-  redis.call('ZREM', Z, K)
+if not side[1] then return 1 end
+if side[1] == ARGV[1] and side[2] == ARGV[2] then
   redis.call('PEXPIRE', S, ARGV[6])
   return 1
 end
-redis.call('ZADD', Z, 'XX', ARGV[5], K)
+if dirty then redis.call('ZADD', Z, ARGV[5], K) end
 return 0
 )lua";
 

@@ -1,9 +1,10 @@
 // Counter scripts: the Redis side of counters.
 //
 // The visible integer is the data key. The side key is one hash: `inc` incarnation, `n` changes and `t` sum of the
-// increments since it began, `base` a SET that SQL does not know yet and `retired` the incarnations it replaces, `r`
-// the incarnation last read for a flush, `f` time of the last flush, `L` token:deadline of whoever loads it from SQL.
-// Dirty counters are in a sorted set, scored by the time they became so. Numbers travel as text: Lua's are doubles.
+// increments since it began, `base` a SET that SQL does not know yet and `retired` the incarnations it replaces, `late`
+// when SQL got something older meanwhile, `r` the incarnation last read for a flush, `f` time of the last flush, `L`
+// token:deadline of whoever loads it from SQL. Dirty counters are in a sorted set, scored by the time they became so.
+// Numbers travel as text: Lua's are doubles.
 #pragma once
 
 #include "policies/script.h"

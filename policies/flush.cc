@@ -305,7 +305,12 @@ class Flush : public Operation {
   }
 
   Step cleaned(const Event& event, Turn& turn) {
-    if (std::holds_alternative<RedisLost>(event)) return fail(upstream_unavailable());
+    const auto* const done = std::get_if<RedisReplies>(&event);
+    if (done == nullptr) return fail(upstream_unavailable());
+    // What Redis did not mark is dirty still: the next page would bring it at once.
+    for (const resp::Reply& reply : done->replies) {
+      if (reply.is_error()) return fail(reply.text);
+    }
     return after_batch(turn);
   }
 

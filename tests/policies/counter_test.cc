@@ -29,6 +29,17 @@ class Counter : public ::testing::Test {
     proxy().clock += Milliseconds(60000);
     proxy().run_background();
   }
+  // A flush that is about to be sent to SQL.
+  static int begin_flush(ProxyDouble& by) {
+    by.clock += Milliseconds(60000);
+    const int number = by.adopt(by.policy().due(TimePoint(by.clock)));
+    while (!flushes_next(by.waits_for(number))) by.step(number);
+    return number;
+  }
+  static bool flushes_next(const Step& step) {
+    const auto* const call = std::get_if<CallSql>(&step);
+    return call != nullptr && std::holds_alternative<sql::FlushCounters>(call->op);
+  }
   void store(const std::string& id, std::int64_t value) { sql.row(id) = {{"id", id}, {"value", value}}; }
   std::int64_t stored(const std::string& id) { return std::get<std::int64_t>(sql.row(id)["value"]); }
   std::int64_t dirty() { return redis.call({"ZCARD", kDirty}).integer; }
@@ -149,9 +160,7 @@ TEST_F(Counter, ASetIsAbsoluteAndReplacesWhatWasPending) {
 
 TEST_F(Counter, ASetOutlivesAFlushThatWasReadBeforeIt) {
   run({"INCRBY", kKey, "7"});
-  proxy().clock += Milliseconds(60000);
-  const int late = proxy().adopt(proxy().policy().due(TimePoint(proxy().clock)));
-  while (!std::holds_alternative<CallSql>(proxy().waits_for(late))) proxy().step(late);
+  const int late = begin_flush(proxy());
   run({"SET", kKey, "5000"});
   ProxyDouble other(options, sql);
   other.run_background();
@@ -180,9 +189,7 @@ TEST_F(Counter, ADeletedCopyKeepsWhatIsPending) {
 TEST_F(Counter, AFlushOfSomethingOlderMakesTheCounterReload) {
   store("t", 10);
   run({"INCRBY", kKey, "5"});
-  proxy().clock += Milliseconds(60000);
-  const int late = proxy().adopt(proxy().policy().due(TimePoint(proxy().clock)));
-  while (!std::holds_alternative<CallSql>(proxy().waits_for(late))) proxy().step(late);
+  const int late = begin_flush(proxy());
   redis.call({"FLUSHALL"});
   EXPECT_EQ(run({"INCR", kKey}), ":11\r\n") << "Redis forgot five";
   proxy().run(late);
@@ -193,11 +200,9 @@ TEST_F(Counter, AFlushOfSomethingOlderMakesTheCounterReload) {
 TEST_F(Counter, AFlushOfSomethingForgottenMakesWhoLoadsTheCounterLoadItAgain) {
   store("t", 10);
   run({"INCRBY", kKey, "5"});
-  proxy().clock += Milliseconds(60000);
-  const int late = proxy().adopt(proxy().policy().due(TimePoint(proxy().clock)));
-  while (!std::holds_alternative<CallSql>(proxy().waits_for(late))) proxy().step(late);
+  const int late = begin_flush(proxy());
   redis.call({"FLUSHALL"});
-  ProxyDouble other(options, sql);
+  ProxyDouble other(options, sql, 2);
   other.answers_take_a_step = true;
   const int load = other.begin(miss({"GET", kKey}));
   while (sql.reads < 2) other.step(load);  // it has read 10
@@ -210,14 +215,54 @@ TEST_F(Counter, AFlushOfSomethingForgottenMakesWhoLoadsTheCounterLoadItAgain) {
 TEST_F(Counter, AFlushOfSomethingForgottenDropsACopyThatNothingGuards) {
   store("t", 10);
   run({"INCRBY", kKey, "5"});
-  proxy().clock += Milliseconds(60000);
-  const int late = proxy().adopt(proxy().policy().due(TimePoint(proxy().clock)));
-  while (!std::holds_alternative<CallSql>(proxy().waits_for(late))) proxy().step(late);
+  const int late = begin_flush(proxy());
   redis.call({"FLUSHALL"});
   EXPECT_EQ(get(), "$2\r\n10\r\n");
   redis.call({"DEL", side_key(kKey)});  // evicted
   proxy().run(late);
   EXPECT_EQ(get(), "$2\r\n15\r\n");
+}
+
+TEST_F(Counter, AFlushOfSomethingForgottenIsSeenBesideASet) {
+  run({"INCRBY", kKey, "5"});
+  const int late = begin_flush(proxy());
+  redis.call({"FLUSHALL"});
+  ProxyDouble other(options, sql, 2);
+  EXPECT_EQ(other.run(command({"SET", kKey, "100"})), "+OK\r\n");
+  const int setting = begin_flush(other);
+  other.step(setting);
+  for (int i = 0; i < 2; ++i) proxy().step(late);  // SQL, and the cleaning up
+  EXPECT_EQ(stored("t"), 105) << "nobody remembers that the SET replaced the five";
+  EXPECT_EQ(get(), "$3\r\n100\r\n") << "not known to be in SQL";
+  other.run(setting);
+  EXPECT_EQ(get(), "$3\r\n105\r\n");
+}
+
+TEST_F(Counter, AFullRedisDoesNotKeepCountersFromSql) {
+  run({"INCR", kKey});
+  redis.call({"CONFIG", "SET", "maxmemory", "1"});
+  EXPECT_EQ(run({"INCR", kKey}).substr(0, 4), "-OOM");
+  flush();
+  redis.call({"CONFIG", "SET", "maxmemory", "0"});
+  EXPECT_EQ(stored("t"), 1);
+  EXPECT_EQ(dirty(), 0);
+}
+
+TEST_F(Counter, ACleanUpThatRedisRefusesIsRepeatedLater) {
+  run({"INCR", kKey});
+  proxy().intercept = [](const Step& step) -> std::optional<Event> {
+    const auto* const call = std::get_if<CallRedis>(&step);
+    if (call == nullptr || call->commands[0].script != &counters::clean()) return {};
+    return RedisReplies{{error("READONLY You can't write against a read only replica.")}};
+  };
+  flush();
+  EXPECT_EQ(stored("t"), 1);
+  EXPECT_EQ(sql.flushes, 1);
+  EXPECT_EQ(proxy().policy().unflushed(), 1U);
+  proxy().intercept = nullptr;
+  flush();
+  EXPECT_EQ(dirty(), 0);
+  EXPECT_EQ(proxy().policy().unflushed(), 0U);
 }
 
 TEST_F(Counter, BatchesAreFullAndEveryCounterIsFlushedOnce) {
@@ -282,8 +327,10 @@ TEST_F(Counter, ACounterThatCannotBeLoadedIsNotCounted) {
 TEST_F(Counter, ColdIncrementsLoadOnce) {
   store("t", 100);
   std::vector<int> numbers;
+  numbers.reserve(50);
   for (int i = 0; i < 50; ++i) numbers.push_back(proxy().begin(command({"INCR", kKey})));
   std::vector<std::int64_t> values;
+  values.reserve(50);
   for (const int number : numbers) values.push_back(std::stoll(proxy().run(number).substr(1)));
   std::sort(values.begin(), values.end());
   for (int i = 0; i < 50; ++i) EXPECT_EQ(values[static_cast<std::size_t>(i)], 101 + i);
