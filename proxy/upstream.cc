@@ -49,12 +49,6 @@ std::int64_t last_integer(std::string_view reply) {
   return value;
 }
 
-// What follows the first `elements` elements, each of one line, of an array reply.
-std::string_view after_elements(std::string_view reply, std::uint32_t elements) {
-  for (std::uint32_t line = 0; line <= elements; ++line) reply.remove_prefix(reply.find("\r\n") + 2);
-  return reply;
-}
-
 }  // namespace
 
 Upstream::Upstream(EventLoop& loop, const conf::UpstreamOptions& options, UpstreamUser& user, policies::Count& sent)
@@ -344,7 +338,23 @@ void Upstream::finish_guarded(std::string_view reply) {
   const std::string refusal = std::exchange(refusal_, {});
   if (!refusal.empty()) return pass(done.client, refusal);
   if (reply[0] != '*') return pass(done.client, reply);  // EXEC itself failed
-  pass(done.client, after_elements(reply, static_cast<std::uint32_t>(std::stoul(guards))));
+  pass_without_guards(done.client, reply, static_cast<std::uint32_t>(std::stoul(guards)));
+}
+
+// EXEC's array: the replies to the guards, the command's, and among them messages that the client has caused to itself.
+void Upstream::pass_without_guards(ClientId client, std::string_view reply, std::uint32_t guards) {
+  resp::ReplyFramer framer;
+  for (reply.remove_prefix(reply.find("\r\n") + 2); !reply.empty();) {
+    const std::string_view element = reply.substr(0, framer.feed(reply).size);
+    reply.remove_prefix(element.size());
+    if (framer.is_push()) {
+      user_.on_bytes(client, element);
+    } else if (guards != 0) {
+      --guards;
+    } else {
+      pass(client, element);
+    }
+  }
 }
 
 // In RESP2 messages look like any array; there are none without a subscription.

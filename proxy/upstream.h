@@ -157,6 +157,7 @@ class Upstream final : private Link::Owner {
   bool capture(std::string_view& bytes);
   void finish(std::string_view reply);
   void finish_guarded(std::string_view reply);
+  void pass_without_guards(ClientId client, std::string_view reply, std::uint32_t guards);
   void finish_prepared(std::string_view reply);
   bool finish_subscription(std::string_view reply);
   void pass(ClientId client, std::string_view reply);

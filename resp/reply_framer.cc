@@ -255,13 +255,16 @@ void ReplyFramer::end_aggregate_header(std::int64_t size) {
   const std::uint64_t per_element = value_type_ == '%' || value_type_ == '|' ? 2 : 1;
   if (size > kElementsMax || (size > 0 && !add_values(size * per_element))) {
     state_ = State::malformed;
-  } else if (value_type_ == '|') {
-    state_ = State::value;  // what it describes is still to come
+  } else if (stands_for_nothing()) {
+    state_ = State::value;  // the value in whose place it came is still to come
   } else {
     note_size(size);
     end_value();
   }
 }
+
+// Of the aggregate being read: an attribute, or a push inside a reply.
+bool ReplyFramer::stands_for_nothing() const { return value_type_ == '|' || (value_type_ == '>' && !proper_); }
 
 void ReplyFramer::note_size(std::int64_t size) {
   if (!proper_) return;

@@ -9,6 +9,9 @@ namespace sluice::resp {
 
 // Streaming: every byte is shown once; the caller may pass bytes on before the reply is complete. Nesting of any depth
 // costs no memory: only the number of values still to come is kept. An attribute (`|`) belongs to the reply after it.
+// A push inside a reply belongs to it and is none of its elements: Redis before 7.2 writes what a client tells itself
+// where the reply in progress happens to be (MULTI, PUBLISH, EXEC). The confirmation of a SUBSCRIBE inside MULTI, which
+// is an element of EXEC's reply, cannot be told from it: such a reply is not to be framed.
 // Checks what decides where a reply ends: types, lengths, line ends. Streamed types (`$?`, `*?`) are malformed.
 class ReplyFramer {
  public:
@@ -50,6 +53,7 @@ class ReplyFramer {
   void add_digit(char c);
   void end_length();
   void end_aggregate_header(std::int64_t size);
+  bool stands_for_nothing() const;
   void note_size(std::int64_t size);
   bool add_values(std::uint64_t count);
   void end_value();

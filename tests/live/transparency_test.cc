@@ -334,6 +334,13 @@ TEST_F(Transparency, ScriptsTransactionsAndServerCommands) {
        {"GET", "a"},
        {"UNSUBSCRIBE", "c"},
        {"UNSUBSCRIBE"}},
+      {{"HELLO", "3"},  // the message comes inside EXEC's reply
+       {"SUBSCRIBE", "c"},
+       {"MULTI"},
+       {"PUBLISH", "c", "self"},
+       {"SET", "a", "1"},
+       {"EXEC"},
+       {"BLPOP", "none", "0.05"}},
       {{"MULTI"}, {"SUBSCRIBE", "c"}, {"EXEC"}, {"UNSUBSCRIBE"}},
       {{"HELLO"},
        {"HELLO", "2"},

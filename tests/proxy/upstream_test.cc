@@ -344,6 +344,21 @@ TEST_F(GuardedTest, PassesOnTheErrorOfTheCommandInsideExec) {
   EXPECT_EQ(seen_.bytes[1], "-WRONGTYPE x\r\n");
 }
 
+// A client in RESP3 that listens to what happens to keys hears of its own doings inside EXEC's reply.
+TEST_F(GuardedTest, PassesOnMessagesAmongTheRepliesInsideExec) {
+  const std::string message = ">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n$3\r\ndel\r\n";
+  connect();
+  upstream_.bind(kOne);
+  upstream_.inspect(true);
+  upstream_.expect(kOne, "...\r\n", Expect::guarded, 5, "2");
+  upstream_.forward(kOne, "PING\r\n", 1);
+  answer("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n" + message + ":0\r\n" + message + ":0\r\n" + message +
+         "*1\r\n" + message + "$1\r\na\r\n" + message + "+PONG\r\n");
+  EXPECT_EQ(seen_.bytes[1], message + message + message + "*1\r\n" + message + "$1\r\na\r\n" + message + "+PONG\r\n");
+  EXPECT_EQ(seen_.replies[1], 2U);
+  EXPECT_EQ(upstream_.outstanding(), 0U);
+}
+
 // --- Cuts ------------------------------------------------------------------------------------------------------------
 
 class Cut : public UpstreamTest, public ::testing::WithParamInterface<std::size_t> {};

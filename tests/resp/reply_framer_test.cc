@@ -51,6 +51,9 @@ const std::vector<std::string> kReplies = {
     "|1\r\n+key-popularity\r\n%2\r\n$1\r\na\r\n,0.19\r\n$1\r\nb\r\n,0.01\r\n*2\r\n:1\r\n:2\r\n",
     "|0\r\n|1\r\n*0\r\n*0\r\n$1\r\nx\r\n",
     "*2\r\n|1\r\n+ttl\r\n:1\r\n:1\r\n:2\r\n",
+    "*3\r\n+a\r\n>3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$1\r\nm\r\n:1\r\n+b\r\n",
+    "*1\r\n>0\r\n:1\r\n",
+    "%1\r\n>1\r\n+m\r\n+k\r\n>2\r\n+m\r\n*1\r\n+n\r\n*1\r\n>1\r\n+m\r\n+v\r\n",
 };
 
 TEST(ReplyFramer, FindsTheEndOfEveryType) {
@@ -127,6 +130,14 @@ TEST(ReplyFramer, LooksThroughAttributes) {
   }
   EXPECT_EQ(after(attribute + ">").type(), '>');
   EXPECT_TRUE(after(attribute + "$-1\r\n").is_null());
+}
+
+TEST(ReplyFramer, DoesNotCountAPushInsideAReply) {
+  const std::string push = ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n";
+  const std::string array = "*2\r\n" + push + "+a\r\n" + push + ":1\r\n";
+  EXPECT_THAT(sizes_of(frame(array + push + "+OK\r\n")), ElementsAre(array.size(), push.size(), 5U));
+  EXPECT_EQ(after("*2\r\n" + push).type(), '*');
+  EXPECT_FALSE(after("*2\r\n" + push).idle());
 }
 
 TEST(ReplyFramer, TellsNullAndEmptyOfTheReplyItself) {
