@@ -62,7 +62,7 @@ std::strong_ordering compare(const Value& a, const Value& b) {
 
 std::strong_ordering compare(const std::vector<Bound>& a, const std::vector<Bound>& b) {
   for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    if (const auto order = compare(a[i].value, b[i].value); order != 0) return order;
+    if (const auto order = compare(a[i].value, b[i].value); std::is_neq(order)) return order;
   }
   return a.size() <=> b.size();
 }
@@ -335,16 +335,16 @@ std::vector<std::size_t> mysql_batch_order(std::span<const Op* const> ops) {
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   const auto same_row = [&](std::size_t a, std::size_t b) {
     return !places[a].last && places[a].write.table == places[b].write.table &&
-           compare(places[a].write.key, places[b].write.key) == 0;
+           std::is_eq(compare(places[a].write.key, places[b].write.key));
   };
   const auto before = [&](std::size_t a, std::size_t b) {
     const Place& x = places[a];
     const Place& y = places[b];
     if (x.last != y.last) return y.last;
     if (x.last) return false;
-    if (const auto by = x.write.table <=> y.write.table; by != 0) return by < 0;
+    if (const auto by = x.write.table <=> y.write.table; std::is_neq(by)) return std::is_lt(by);
     if (x.shape != y.shape) return x.shape < y.shape;
-    return compare(x.write.key, y.write.key) < 0;
+    return std::is_lt(compare(x.write.key, y.write.key));
   };
   std::stable_sort(order.begin(), order.end(), before);
   if (std::adjacent_find(order.begin(), order.end(), same_row) != order.end()) return order;
@@ -365,7 +365,7 @@ std::size_t mysql_batch_size(std::span<const Op* const> ops, std::span<const std
     const Op& op = *ops[order[size]];
     if (size > 0 && !same_shape(first, op)) break;
     const Write write = write_of(op);
-    if (size > 0 && compare(write_of(*ops[order[size - 1]]).key, write.key) == 0) break;
+    if (size > 0 && std::is_eq(compare(write_of(*ops[order[size - 1]]).key, write.key))) break;
     bytes += bytes_of(write.key) + bytes_of(write.values);
     if (bytes > kBytesMax || !keys.take(write.key) || !values.take(write.values)) break;
   }

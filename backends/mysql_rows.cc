@@ -123,7 +123,8 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRow
   std::string condition;
   for (std::size_t i = after.size(); i-- > 0;) {
     const std::string name = mysql_quoted(after[i].column);
-    condition = condition.empty() ? name + " > ?" : name + " > ? OR (" + name + " = ? AND (" + condition + "))";
+    const std::string rest = condition.empty() ? "" : " OR (" + name + " = ? AND (" + condition + "))";
+    condition = name + " > ?" + rest;
   }
   const auto name = [](const std::string& column) { return mysql_quoted(column); };
   MysqlQuery query(connection,

@@ -78,8 +78,7 @@ void Pool::submit(std::vector<Job> jobs) {
       const std::lock_guard lock(lane->mutex);
       for (Job& job : jobs) {
         if (!job.done || is_write(job.op) != (lane == &writes_)) continue;
-        Waiting waiting{std::move(job), now};
-        job.done = nullptr;
+        Waiting waiting{std::exchange(job, {}), now};
         const char* const refusal = enter(*lane, waiting);
         if (refusal != nullptr) refused.emplace_back(std::move(waiting), refusal);
         if (refusal == nullptr) ++entered;

@@ -183,6 +183,7 @@ class PostgresSession final : public Session {
     PostgresReply reply;
     if (connection_.exchange(query, reply).failure != Failure::none || reply.rows == nullptr) return false;
     std::vector<std::string> found;
+    found.reserve(static_cast<std::size_t>(PQntuples(reply.rows.get())));
     for (int i = 0; i < PQntuples(reply.rows.get()); ++i) found.emplace_back(PQgetvalue(reply.rows.get(), i, 0));
     std::sort(found.begin(), found.end());
     std::sort(columns.begin(), columns.end());

@@ -203,7 +203,7 @@ std::optional<long double> parse_float(const std::string& text) {
 
 // As Redis prints the sum: 17 digits after the point, without trailing zeros.
 std::string print_float(long double number) {
-  std::array<char, 5 * 1024> out{};
+  std::array<char, 5UL * 1024> out{};
   std::snprintf(out.data(), out.size(), "%.17Lf", number);
   std::string text = out.data();
   if (text.find('.') == std::string::npos) return text;
@@ -242,6 +242,7 @@ class HashDelete final : public Edit {
     const auto present = this->present(live(row));
     if (present.empty()) return {};
     std::vector<sql::Bound> values;
+    values.reserve(present.size());
     for (const Mapping::Field* field : present) values.push_back({field->column.name, {}});
     return {sql::RowChange::Kind::write, std::move(values), {}};
   }

@@ -15,7 +15,7 @@ using When = SetOptions::When;
 class Set final : public Edit {
  public:
   Set(Request request, SetOptions set, std::string value)
-      : Edit(std::move(request)), set_(std::move(set)), value_(std::move(value)) {}
+      : Edit(std::move(request)), set_(set), value_(std::move(value)) {}
 
   std::optional<sql::RowWrite> statement() const override {
     if (!is_blind()) return {};
@@ -152,7 +152,7 @@ Checked<std::shared_ptr<Edit>> parse_set(Edit::Request request) {
   if (id == CommandId::setnx || id == CommandId::msetnx) set.when = When::absent;
   set.get = set.get || id == CommandId::getset;
   std::string value = args[timed ? 3 : 2];
-  return std::shared_ptr<Edit>(std::make_shared<Set>(std::move(request), std::move(set), std::move(value)));
+  return std::shared_ptr<Edit>(std::make_shared<Set>(std::move(request), set, std::move(value)));
 }
 
 Checked<std::shared_ptr<Edit>> parse_append(Edit::Request request) {

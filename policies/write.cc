@@ -21,9 +21,6 @@ namespace {
 using conf::ValueMode;
 using resp::CommandId;
 
-// How long an arm outlives the write it announces.
-constexpr Milliseconds kArmMargin{2000};
-
 class Write final : public Operation {
  public:
   Write(Shared& shared, Request request)
@@ -126,7 +123,8 @@ class Write final : public Operation {
       if (part.side.empty()) return key_without_side(part.shared->options);
       Edit::Request request{part.shared->options, *request_.command, std::move(part.args), request_.version,
                             ops_ && ops_->action == OpsField::Action::cache_only};
-      auto edit = removes_row() ? make_row_removal(std::move(request)) : parse_edit(std::move(request));
+      const auto make = removes_row() ? make_row_removal : parse_edit;
+      auto edit = make(std::move(request));
       if (!edit) return edit.why();
       part.edit = std::move(*edit);
     }
@@ -300,8 +298,10 @@ class Write final : public Operation {
   }
 
   sql::Op statement() const {
-    if (parts_.size() == 1)
-      return std::visit([](auto&& write) { return sql::Op(std::move(write)); }, row_write(parts_[0]));
+    if (parts_.size() == 1) {
+      sql::RowWrite one = row_write(parts_[0]);
+      return std::visit([](auto& write) { return sql::Op(std::move(write)); }, one);
+    }
     sql::WriteRows all;
     for (const Part& part : parts_) all.writes.push_back(row_write(part));
     return all;

@@ -8,6 +8,9 @@
 
 namespace sluice::policies {
 
+// How long an arm outlives the write it announces: beyond its write_timeout.
+inline constexpr Milliseconds kArmMargin{2000};
+
 // For a command of edits.def. `shared` is that of the policy that owns the first key and must outlive it; of a command
 // with several keys all policies write rows of one database.
 std::unique_ptr<Operation> make_write(Shared& shared, Request request);

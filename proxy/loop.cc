@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "backends/pool.h"
+#include "conf/config.h"
+#include "policies/write.h"
 #include "proxy/guards.h"
 #include "proxy/log.h"
 #include "resp/encode.h"
@@ -22,7 +24,16 @@ constexpr std::chrono::seconds kMemoryTick{1};
 // What a client that came or left may have allocated and freed.
 constexpr std::uint64_t kClientBytes = 4096;
 constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
+// The least time that the proxy's own connection waits for an answer.
+constexpr std::chrono::milliseconds kOwnPatience{5000};
 constexpr std::string_view kTooManyClients = "-ERR max number of clients reached\r\n";
+
+// As long as the arm of a write lives, if that is longer.
+std::chrono::milliseconds own_patience(const conf::Config& config) {
+  auto patience = kOwnPatience;
+  for (const auto& policy : config.policies) patience = std::max(patience, policy.write_timeout + policies::kArmMargin);
+  return patience;
+}
 
 }  // namespace
 
@@ -32,7 +43,8 @@ Loop::Loop(Process& process)
     : process_(process),
       mailbox_(Mailbox::open(events_.uv())),
       router_(process.config),
-      policy_redis_(events_, process.config.upstream, metrics_.own_commands, metrics_.scripts),
+      policy_redis_(events_, process.config.upstream, own_patience(process.config), metrics_.own_commands,
+                    metrics_.scripts),
       operations_(events_, policy_redis_, mailbox_),
       copy_trust_(events_, policy_redis_, operations_, router_),
       acl_(events_, policy_redis_),

@@ -63,13 +63,14 @@ std::size_t number_of(const policies::Script& script) {
 
 }  // namespace
 
-PolicyRedis::PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, policies::Count& sent,
-                         std::vector<ScriptCounts>& scripts)
+PolicyRedis::PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, std::chrono::milliseconds patience,
+                         policies::Count& sent, std::vector<ScriptCounts>& scripts)
     : Flushable(Order::first),
       loop_(loop),
       sent_(sent),
       scripts_(scripts),
       options_(options),
+      patience_(patience),
       link_(loop, options.endpoint, options.connect_timeout, *this),
       reader_(redisReaderCreate(), redisReaderFree) {}
 
@@ -85,6 +86,7 @@ void PolicyRedis::close() {
   closed_ = true;
   ready_ = false;
   loop_.cancel(retry_);
+  loop_.cancel(watch_);
   loop_.forget(*this);
   link_.close();
 }
@@ -174,7 +176,29 @@ void PolicyRedis::write(Batch batch, policies::ScriptBy by) {
     policies::append_script_call(wire_, commands, by);
   }
   link_.send(wire_);
+  batch.sent_at = loop_.now();
   pending_.push(std::move(batch));
+  if (!watched_) watch(patience_);
+}
+
+// One timer for all that is sent while it runs.
+void PolicyRedis::watch(std::chrono::milliseconds delay, bool again) {
+  watched_ = true;
+  watch_ = loop_.after(delay, [this, again] {
+    watched_ = false;
+    look_whether_silent(again);
+  });
+}
+
+// A connection that swallows everything and a Redis that hangs look alike; nobody can wait for either for ever. Looks
+// again after what has arrived meanwhile was read: it may be this process that stood still.
+void PolicyRedis::look_whether_silent(bool again) {
+  if (pending_.empty()) return;
+  const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - pending_.front().sent_at);
+  if (waited < patience_) return watch(patience_ - waited);
+  if (!again) return watch(std::chrono::milliseconds(1), true);
+  link_.close();
+  link_down("Redis has not answered for " + std::to_string(waited.count()) + " ms");
 }
 
 void PolicyRedis::link_up() { greet(); }

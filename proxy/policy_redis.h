@@ -37,9 +37,10 @@ class PolicyRedis final : private Link::Owner, private Flushable {
   };
   using Done = std::function<void(Outcome)>;
 
-  // Commands sent are added to `sent`, calls of a script among them also to `scripts`.
-  PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, policies::Count& sent,
-              std::vector<ScriptCounts>& scripts);
+  // Commands sent are added to `sent`, calls of a script among them also to `scripts`. A Redis that leaves one
+  // unanswered for `patience` counts as gone.
+  PolicyRedis(EventLoop& loop, const conf::UpstreamOptions& options, std::chrono::milliseconds patience,
+              policies::Count& sent, std::vector<ScriptCounts>& scripts);
   ~PolicyRedis();
 
   void connect();
@@ -74,6 +75,7 @@ class PolicyRedis final : private Link::Owner, private Flushable {
   struct Batch {
     std::vector<Place> places;
     std::size_t bytes = 0;  // of their arguments
+    std::chrono::steady_clock::time_point sent_at{};
     const policies::Script* script() const { return places.front().command().script; }
   };
 
@@ -92,6 +94,8 @@ class PolicyRedis final : private Link::Owner, private Flushable {
   void write(Batch batch, policies::ScriptBy by);
   void take(resp::Reply reply);
   void answer(const Place& place, resp::Reply reply);
+  void watch(std::chrono::milliseconds delay, bool again = false);
+  void look_whether_silent(bool again);
   void lose(const Batch& batch);
   void lose(const std::shared_ptr<Call>& call);
 
@@ -99,9 +103,12 @@ class PolicyRedis final : private Link::Owner, private Flushable {
   policies::Count& sent_;
   std::vector<ScriptCounts>& scripts_;
   conf::UpstreamOptions options_;
+  const std::chrono::milliseconds patience_;
   Link link_;
   Backoff backoff_;
   EventLoop::TimerId retry_;
+  EventLoop::TimerId watch_;
+  bool watched_ = false;  // watch_ runs
   std::unique_ptr<redisReader, void (*)(redisReader*)> reader_;
   std::vector<Batch> gathered_;               // of one script each, to be sent when this turn ends
   Ring<Batch> pending_;                       // sent, oldest first

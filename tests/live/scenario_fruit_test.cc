@@ -84,6 +84,8 @@ TEST(FruitWithoutSql, Step6CachedKeysAreServedAndOthersAreAnError) {
   options.policies = "[backend.shop]\nurl = \"sqlite:" + dir.file("shop.db") + "\"\n" + kFruitPolicy;
   options.wait_ready = false;
   Sluice sluice(options);
+  // Copies from before sluice knew this Redis are dropped.
+  ASSERT_TRUE(eventually([&] { return redis.run({"EXISTS", "__sluice:run"}) == "(integer) 1"; }));
   redis.run({"SET", "fruit:1", kApple});
   Client proxy(sluice.tcp());
   EXPECT_EQ(proxy.run({"GET", "fruit:1"}), kApple);

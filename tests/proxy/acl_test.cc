@@ -60,7 +60,7 @@ class AclTest : public ::testing::Test {
   int looked_up_ = 0;
   policies::Count sent_;
   std::vector<ScriptCounts> scripts_ = std::vector<ScriptCounts>(policies::all_scripts().size());
-  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), sent_, scripts_};
+  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), kPatience, sent_, scripts_};
   Acl acl_{loop_, redis_};
 };
 

@@ -78,7 +78,7 @@ class OperationsTest : public ::testing::Test {
   std::shared_ptr<Mailbox> mailbox_ = Mailbox::open(loop_.uv());
   policies::Count sent_;
   std::vector<ScriptCounts> scripts_ = std::vector<ScriptCounts>(policies::all_scripts().size());
-  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), sent_, scripts_};
+  PolicyRedis redis_{loop_, upstream_at(peer_.endpoint()), kPatience, sent_, scripts_};
   Operations operations_{loop_, redis_, mailbox_};
   std::vector<std::string> finished_;
 };

@@ -29,6 +29,9 @@ namespace sluice::proxy {
 
 using Words = std::vector<std::string>;
 
+// Longer than any test: see PolicyRedis.
+inline constexpr std::chrono::minutes kPatience{10};
+
 // The complete commands at the start of `bytes`.
 inline std::vector<Words> commands_in(std::string_view bytes) {
   std::vector<Words> commands;

@@ -53,7 +53,7 @@ std::string echo(const Words& command) {
 class PolicyRedisTest : public ::testing::Test {
  protected:
   void start(conf::UpstreamOptions options) {
-    redis_.emplace(loop_, options, sent_, scripts_);
+    redis_.emplace(loop_, options, kPatience, sent_, scripts_);
     redis_->connect();
   }
   void start() { start(upstream_at(peer_.endpoint())); }
@@ -371,7 +371,7 @@ TEST_F(PolicyRedisTest, KeepsEarlyCallsUntilItIsUp) {
 }
 
 TEST_F(PolicyRedisTest, ACallWhileClosedIsLostAndWasNotSent) {
-  redis_.emplace(loop_, upstream_at(peer_.endpoint()), sent_, scripts_);
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), kPatience, sent_, scripts_);
   call({{nullptr, {"X"}}});
   EXPECT_TRUE(outcomes_.empty());  // never before call() returns
   const Outcome got = outcome();
@@ -390,6 +390,34 @@ TEST_F(PolicyRedisTest, CallsInFlightMayHaveRunWhenTheConnectionIsLost) {
   EXPECT_TRUE(outcomes_[0].sent);
   EXPECT_TRUE(outcomes_[1].sent);
   EXPECT_FALSE(redis_->up());
+}
+
+TEST_F(PolicyRedisTest, ARedisThatDoesNotAnswerCountsAsGone) {
+  peer_.answer_with(welcome);
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), std::chrono::milliseconds(50), sent_, scripts_);
+  redis_->connect();
+  ASSERT_TRUE(until([&] { return redis_->up(); }));
+  std::string why;
+  redis_->on_change([&] { why = why.empty() ? redis_->why_down() : why; });
+  peer_.answer_with([](const Words&) { return std::string(); });
+  call({{nullptr, {"A"}}});
+  const Outcome got = outcome();
+  EXPECT_TRUE(got.lost);
+  EXPECT_TRUE(got.sent);
+  EXPECT_THAT(why, HasSubstr("has not answered for"));
+}
+
+TEST_F(PolicyRedisTest, ASilenceInWhichNothingIsAskedIsNone) {
+  peer_.answer_with(welcome);
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), std::chrono::milliseconds(20), sent_, scripts_);
+  redis_->connect();
+  ASSERT_TRUE(until([&] { return redis_->up(); }));
+  bool over = false;
+  loop_.after(std::chrono::milliseconds(100), [&] { over = true; });
+  ASSERT_TRUE(until([&] { return over; }));
+  call({{nullptr, {"A"}}});
+  EXPECT_EQ(outcome().replies[0].text, "OK");
+  EXPECT_EQ(peer_.connections(), 1);
 }
 
 TEST_F(PolicyRedisTest, EarlyCallsWereNotSentWhenTheGreetingFails) {
@@ -419,7 +447,7 @@ TEST_F(PolicyRedisTest, StaysDownAndSaysWhyWhenItsCredentialsAreRefused) {
 TEST_F(PolicyRedisTest, ComesBackByItselfAndTellsOfEveryChange) {
   std::vector<bool> changes;
   peer_.answer_with(welcome);
-  redis_.emplace(loop_, upstream_at(peer_.endpoint()), sent_, scripts_);
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), kPatience, sent_, scripts_);
   redis_->on_change([&] { changes.push_back(redis_->up()); });
   redis_->connect();
   ASSERT_TRUE(until([&] { return redis_->up(); }));
