@@ -9,30 +9,12 @@
 
 #include "backends/sql.h"
 #include "conf/config.h"
+#include "policies/copy_change.h"
 #include "policies/mapping.h"
-#include "policies/set_options.h"
 #include "resp/command_table.h"
 #include "resp/encode.h"
 
 namespace sluice::policies {
-
-// What becomes of the cached copy once SQL has done its part.
-struct CopyChange {
-  enum class Kind : std::uint8_t {
-    keep,    // SQL changed nothing: the copy gets its expiry back
-    drop,    // the next read fills it again
-    set,     // it becomes `copy`
-    merge,   // `copy.fields` are set in a copy that is there, or make one when they are the whole value
-    remove,  // the fields named in `copy.fields` go from a copy that is there
-    expire,  // only its expiry changes
-  };
-  Kind kind = Kind::keep;
-  Copy copy;
-  bool whole = false;                 // merge: the fields are all there are
-  std::optional<std::int64_t> until;  // when the row's own time is over (ttl_column), as Unix time in milliseconds
-  std::optional<Expiry> expiry;       // set: the client's own; expire: none to persist
-  bool keep_ttl = false;              // set
-};
 
 // What came of the write.
 struct Outcome {

@@ -5,7 +5,6 @@
 #include "policies/write.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "policies/edit.h"
@@ -366,62 +365,16 @@ class Write final : public Operation {
     return apply(turn);
   }
 
+  // Where SQL has made more of the row than the command says, the next read fills the copy.
   RedisCommand ending(Part& part, const Turn& turn) const {
     using Kind = CopyChange::Kind;
     CopyChange& change = part.outcome.copy;
     const conf::PolicyOptions& options = part.shared->options;
-    const std::string ttl = ttl_of(part, turn);
-    std::vector<std::string> args{"2", part.key, part.side, token_};
-    if (change.kind == Kind::keep) {
-      args.push_back(ttl);
-      return {&fuse::abort(), std::move(args)};
-    }
     const bool rewritten = options.on_write == conf::OnWrite::invalidate || !options.write_query.empty() ||
                            part.edit->mapping().computed();
-    if (rewritten && !part.edit->only_cached() && change.kind != Kind::expire) change.kind = Kind::drop;
-    switch (change.kind) {
-      case Kind::keep:
-      case Kind::drop:
-        args.insert(args.end(), {"DEL"});
-        break;
-      case Kind::set:
-        append_set(args, change, ttl);
-        break;
-      case Kind::merge:
-        args.insert(args.end(), {"HSET", "", ttl, change.whole ? "1" : "0"});
-        std::move(change.copy.fields.begin(), change.copy.fields.end(), std::back_inserter(args));
-        break;
-      case Kind::remove:
-        args.insert(args.end(), {"HDEL", "", ttl, "0"});
-        std::move(change.copy.fields.begin(), change.copy.fields.end(), std::back_inserter(args));
-        break;
-      case Kind::expire:
-        args.insert(args.end(),
-                    {"EXPIRE", "", change.expiry ? std::to_string(change.expiry->milliseconds) : "-1", "0"});
-        break;
-    }
-    return {&fuse::apply(), std::move(args)};
-  }
-
-  static void append_set(std::vector<std::string>& args, CopyChange& change, const std::string& ttl) {
-    const std::string own = change.expiry ? std::to_string(change.expiry->milliseconds) : ttl;
-    const std::string option = change.keep_ttl                            ? "KEEP"
-                               : change.expiry && change.expiry->absolute ? "PXAT"
-                               : own == "0"                               ? ""
-                                                                          : "PX";
-    args.insert(args.end(), {"SET", option, own, "1"});
-    args.push_back(std::move(change.copy.text));
-  }
-
-  // Of a copy that is made, or has no expiry to keep: the policy's, but not beyond the row's own time.
-  static std::string ttl_of(const Part& part, const Turn& turn) {
-    const conf::PolicyOptions& options = part.shared->options;
-    std::int64_t ttl = jittered(options.ttl, options.ttl_jitter, turn.random).count();
-    if (const auto until = part.outcome.copy.until) {
-      const std::int64_t left = std::max<std::int64_t>(*until - part.edit->now(), 1);
-      ttl = ttl == 0 ? left : std::min(ttl, left);
-    }
-    return std::to_string(ttl);
+    const bool kept = change.kind == Kind::keep || change.kind == Kind::expire || part.edit->only_cached();
+    if (rewritten && !kept) change.kind = Kind::drop;
+    return end_arm({options, part.key, part.side, token_}, change, part.edit->now(), turn.random);
   }
 
   Step abort(const std::string& error, Turn& turn) {
