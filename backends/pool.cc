@@ -155,7 +155,7 @@ std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waitin
     deadline = std::min(deadline, waiting->job.deadline);
   }
   std::vector<Result> results;
-  if (ops.size() == 1) {
+  if (ops.size() == 1 && (jobs[0]->alone || !is_row_write(*ops[0]) || backend_->lone_writers() == 0)) {
     results.push_back(session.run(*ops[0], deadline));
   } else {
     results = session.run_group(ops, deadline);
@@ -185,6 +185,7 @@ std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waitin
 
 void Pool::run_alone(Waiting& waiting) {
   const char* refusal = nullptr;
+  waiting.alone = true;
   {
     const std::lock_guard lock(lone_writes_.mutex);
     refusal = enter(lone_writes_, waiting);

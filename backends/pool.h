@@ -83,6 +83,7 @@ class Pool {
   struct Waiting {
     Job job;
     std::chrono::steady_clock::time_point since;
+    bool alone = false;  // it may wait for a lock
   };
   struct Lane {
     mutable std::mutex mutex;

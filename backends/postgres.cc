@@ -15,6 +15,7 @@
 #include "backends/postgres_counters.h"
 #include "backends/postgres_rows.h"
 #include "backends/postgres_schema.h"
+#include "backends/postgres_tables.h"
 #include "backends/sql.h"
 #include "conf/config.h"
 
@@ -53,29 +54,19 @@ class PostgresSession final : public Session {
   Result run(const Op& op, Deadline deadline) override {
     if (is_row_write(op)) {
       const Op* const group[] = {&op};
-      return std::move(run_group(group, deadline)[0]);
+      return std::move(run_writes(group, deadline, milliseconds{0})[0]);
     }
     Again again;
     for (;;) {
       if (Error error = connection_.prepare_for(op, deadline); error.failure != Failure::none) return failed(error);
+      if (!holds_rows_only(op)) connection_.look_up_by_key(false);
       Result result = std::visit([&](const auto& one) { return this->one(one, again); }, op);
       if (result.ok() || result.error.failure == Failure::unknown || !again.wanted(connection_)) return result;
     }
   }
 
   std::vector<Result> run_group(std::span<const Op* const> ops, Deadline deadline) override {
-    std::vector<Result> results(ops.size());
-    std::vector<std::size_t> left(ops.size());
-    std::iota(left.begin(), left.end(), std::size_t{0});
-    const milliseconds lock_timeout = ops.size() > 1 ? kGroupLockTimeout : milliseconds{0};
-    for (int failures = 0; !left.empty() && failures <= kFailuresMax; ++failures) {
-      if (!run_together(ops, left, deadline, lock_timeout, results)) failures = kFailuresMax;
-    }
-    for (const std::size_t i : left) {
-      std::vector<std::size_t> one{i};
-      run_together(ops, one, deadline, lock_timeout, results);
-    }
-    return results;
+    return run_writes(ops, deadline, kGroupLockTimeout);
   }
 
  private:
@@ -100,6 +91,21 @@ class PostgresSession final : public Session {
     int raced_ = 0, stale_ = 0;
   };
 
+  std::vector<Result> run_writes(std::span<const Op* const> ops, Deadline deadline, milliseconds lock_timeout) {
+    std::vector<Result> results(ops.size());
+    std::vector<std::size_t> left(ops.size());
+    std::iota(left.begin(), left.end(), std::size_t{0});
+    share_statements_ = true;
+    for (int failures = 0; !left.empty() && failures <= kFailuresMax; ++failures) {
+      if (!run_together(ops, left, deadline, lock_timeout, results)) failures = kFailuresMax;
+    }
+    for (const std::size_t i : left) {
+      std::vector<std::size_t> one{i};
+      run_together(ops, one, deadline, lock_timeout, results);
+    }
+    return results;
+  }
+
   // Runs those of `left` in one transaction and takes from it what has its result now; the others were undone through
   // no fault of theirs. False: it cannot be told whose fault it was.
   bool run_together(std::span<const Op* const> ops, std::vector<std::size_t>& left, Deadline deadline,
@@ -110,12 +116,16 @@ class PostgresSession final : public Session {
       std::vector<PostgresWrite> writes;
       std::vector<const Op*> names;
       failure.error = connection_.prepare_for(*ops[left[0]], deadline);
+      if (failure.error.failure == Failure::none && lock_timeout.count() > 0) failure.error = learn_tables(ops, left);
       if (failure.error.failure == Failure::none) {
         for (const std::size_t i : left) {
           writes.emplace_back(target_of(*ops[i]));
           names.push_back(ops[i]);
         }
-        failure = attempt(writes, names, lock_timeout, false, again);
+        choose_plans(ops, left);
+        const bool at_once = left.size() == 1 && lock_timeout.count() > 0 && has_known_key(*ops[left[0]]);
+        failure = at_once ? attempt_at_once(writes[0], lock_timeout, again)
+                          : attempt(writes, names, lock_timeout, false, again);
       }
       if (failure.error.failure == Failure::none) {
         for (std::size_t at = 0; at < left.size(); ++at) results[left[at]] = std::move(writes[at].result());
@@ -123,6 +133,10 @@ class PostgresSession final : public Session {
         return true;
       }
       if (failure.error.failure != Failure::unknown && again.wanted(connection_)) continue;
+      if (failure.together && failure.culprit >= 0 && !connection_.expired()) {
+        share_statements_ = false;
+        continue;
+      }
       return settle(failure, left, lock_timeout, results);
     }
   }
@@ -148,8 +162,9 @@ class PostgresSession final : public Session {
   // `again` knows whether to try once more.
   PostgresFailure attempt(std::vector<PostgresWrite>& writes, const std::vector<const Op*>& names,
                           milliseconds lock_timeout, bool whole, Again& again) {
+    const bool share = share_statements_ && !whole && writes.size() > 1;
     connection_.begin(lock_timeout);
-    PostgresFailure failure = postgres_write(connection_, writes, names);
+    PostgresFailure failure = postgres_write(connection_, writes, names, share ? &tables_ : nullptr);
     bool raced = false;
     if (failure.error.failure == Failure::none) {
       if (whole && std::any_of(writes.begin(), writes.end(), [](auto& w) { return w.refused(); })) {
@@ -159,11 +174,77 @@ class PostgresSession final : public Session {
       failure.error = connection_.commit();
     } else {
       connection_.rollback();
+      if (failure.together) return failure;  // what it means is seen when each row has a statement of its own
       const auto* const key = failure.index.empty() ? nullptr : writes[static_cast<std::size_t>(failure.culprit)].key();
       raced = key != nullptr && is_index_of(failure, key_names(*key));
     }
     again.note(failure.error, failure.stale, raced);
     return failure;
+  }
+
+  // A write of one row by a statement that finds one row or none: a transaction of each of its steps does no harm, and
+  // costs one exchange.
+  PostgresFailure attempt_at_once(PostgresWrite& write, milliseconds lock_timeout, Again& again) {
+    PostgresFailure failure;
+    bool raced = false;
+    while (failure.error.failure == Failure::none && !write.done()) {
+      failure.culprit = 0;
+      PostgresQuery query = write.query(connection_, failure.error);
+      if (failure.error.failure != Failure::none) break;
+      PostgresReply reply;
+      connection_.begin(lock_timeout);
+      failure.error = connection_.exchange_and_commit(std::move(query), reply);
+      if (failure.error.failure == Failure::none) failure.error = write.take(connection_, reply);
+      if (failure.error.failure == Failure::none) continue;
+      connection_.rollback();
+      failure.stale = reply.stale;
+      failure.index_schema = std::move(reply.index_schema);
+      failure.index = std::move(reply.index);
+      raced = !failure.index.empty() && is_index_of(failure, key_names(*write.key()));
+    }
+    if (failure.error.failure == Failure::schema) tables_.forget(*write.table());
+    again.note(failure.error, failure.stale, raced);
+    return failure;
+  }
+
+  // Of what may share a statement or do with one exchange.
+  Error learn_tables(std::span<const Op* const> ops, const std::vector<std::size_t>& left) {
+    const std::string* known = nullptr;
+    for (const std::size_t i : left) {
+      const std::string* const table = table_of(*ops[i]);
+      if (table == nullptr || (known != nullptr && *known == *table)) continue;
+      if (Error error = tables_.learn(connection_, *table); error.failure != Failure::none) return error;
+      known = table;
+    }
+    return {};
+  }
+
+  // Statements of the user's own are planned as usual.
+  void choose_plans(std::span<const Op* const> ops, const std::vector<std::size_t>& left) {
+    const bool has_own = std::any_of(left.begin(), left.end(),
+                                     [&](std::size_t i) { return std::holds_alternative<RunStatement>(*ops[i]); });
+    if (has_own || left.size() > 1) connection_.look_up_by_key(!has_own);
+  }
+
+  static bool holds_rows_only(const Op& op) {
+    const auto* const several = std::get_if<WriteRows>(&op);
+    return several != nullptr &&
+           std::none_of(several->writes.begin(), several->writes.end(),
+                        [](const RowWrite& write) { return std::holds_alternative<RunStatement>(write); });
+  }
+
+  static const std::string* table_of(const Op& op) {
+    if (const auto* replace = std::get_if<ReplaceRow>(&op)) return &replace->table;
+    if (const auto* remove = std::get_if<DeleteRow>(&op)) return &remove->table;
+    return nullptr;
+  }
+
+  bool has_known_key(const Op& op) const {
+    const std::string* const name = table_of(op);
+    const PostgresTable* const table = name == nullptr ? nullptr : tables_.find(*name);
+    if (table == nullptr) return false;
+    const auto* replace = std::get_if<ReplaceRow>(&op);
+    return table->is_key(replace != nullptr ? replace->key : std::get<DeleteRow>(op).key);
   }
 
   static std::vector<std::string> key_names(const std::vector<Bound>& key) {
@@ -267,6 +348,8 @@ class PostgresSession final : public Session {
   }
 
   PostgresConnection connection_;
+  PostgresTables tables_;         // of this connection
+  bool share_statements_ = true;  // rows of the group that is being written
 };
 
 class PostgresBackend final : public Backend {

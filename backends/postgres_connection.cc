@@ -2,6 +2,7 @@
 #include "backends/postgres_connection.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <poll.h>
 #include <utility>
@@ -18,9 +19,15 @@ using std::chrono::milliseconds;
 constexpr std::size_t kStatementsMax = 256;  // kept per connection
 constexpr milliseconds kBackOffFirst{100};
 constexpr milliseconds kBackOffMax{5000};
+constexpr milliseconds kLaterMax{500};
+// Turns off the ways to join that do not look up each row by its key; a plan serves for any number of rows.
+constexpr std::array kByKey{"enable_hashjoin = off", "enable_mergejoin = off", "enable_seqscan = off",
+                            "plan_cache_mode = force_generic_plan"};
+// A plan for a table that was small when it was made is bad for one that has grown, and the server would keep it until
+// it looks at the table again.
+constexpr milliseconds kPlansAge{5000};
 // COMMIT is not sent after the deadline, but sent before it its answer is worth waiting for.
 constexpr milliseconds kCommitGrace{500};
-constexpr Oid kByteaOid = 17;
 
 // What every session needs, whatever the server's defaults are. The writer's mark is for triggers, which do not record
 // what sluice itself writes; a transaction that a frozen proxy has left open does not keep its locks for ever.
@@ -67,6 +74,7 @@ Error PostgresConnection::prepare_for(const Op& op, Deadline deadline) {
 Error PostgresConnection::connect() {
   if (Clock::now() < next_try_) return error(last_refusal_.failure, last_refusal_.sqlstate, last_refusal_.message);
   fresh_ = true;
+  ++number_;
   Error failed = establish();
   if (failed.failure == Failure::none) failed = configure();
   if (failed.failure == Failure::none) {
@@ -138,6 +146,7 @@ void PostgresConnection::close() {
   connection_ = nullptr;
   begin_ = in_transaction_ = false;
   statement_timeout_ = lock_timeout_ = milliseconds{-1};
+  by_key_ = false;
   sent_.clear();
   statements_.clear();
   recent_.clear();
@@ -187,16 +196,34 @@ bool PostgresConnection::send_prelude() {
   } else if (!in_transaction_) {
     lock_timeout_wanted_ = milliseconds{0};
   }
-  return ok && (begins || !in_transaction_ ? send_settings() : true);
+  return ok && (begins || !in_transaction_ ? send_planning() && send_settings() : true);
 }
 
-// The server gives up a little later than we do. It is told again only when the time left is quite another.
+bool PostgresConnection::send_planning() {
+  bool ok = true;
+  if (by_key_wanted_ && Clock::now() - planned_ > kPlansAge) {
+    planned_ = Clock::now();
+    ok = send_plain("DISCARD PLANS");
+  }
+  if (by_key_ == by_key_wanted_) return ok;
+  for (const std::string setting : kByKey) {
+    ok =
+        ok && send_plain((by_key_wanted_ ? "SET " + setting : "RESET " + setting.substr(0, setting.find(' '))).c_str());
+  }
+  by_key_ = by_key_wanted_;
+  return ok;
+}
+
+// The server gives up a little later than we do. It is told again only when the time left is quite another. A write
+// that travels with its COMMIT may take effect that much later than its deadline: less than the two seconds that the
+// marks in Redis leave for it.
 bool PostgresConnection::send_settings() {
   const auto left = std::chrono::ceil<milliseconds>(deadline_ - Clock::now());
-  const auto most = left + left / 8 + milliseconds{50};
+  const auto later = std::min<milliseconds>(left / 16, kLaterMax);
+  const auto most = left + 2 * later + milliseconds{50};
   const bool fits = statement_timeout_ >= left && statement_timeout_ <= most;
   if (fits && lock_timeout_ == lock_timeout_wanted_) return true;
-  if (!fits) statement_timeout_ = std::max(milliseconds{1}, left + left / 16 + milliseconds{10});
+  if (!fits) statement_timeout_ = std::max(milliseconds{1}, left + later + milliseconds{10});
   lock_timeout_ = lock_timeout_wanted_;
   PostgresQuery query("SELECT set_config('statement_timeout', ");
   const std::string statement = std::to_string(statement_timeout_.count());
@@ -222,8 +249,8 @@ bool PostgresConnection::send(const PostgresQuery& query, Sent sent) {
     const auto& parameter = parameters[i];
     if (parameter.null) continue;
     values[i] = parameter.text().c_str();
+    types[i] = parameter.type;
     if (!parameter.bytes) continue;
-    types[i] = kByteaOid;
     lengths[i] = static_cast<int>(parameter.text().size());
     formats[i] = 1;
   }
@@ -258,7 +285,10 @@ Error PostgresConnection::read_one(const Sent& sent, std::vector<PostgresReply>&
   std::unique_ptr<PGresult, void (*)(PGresult*)> result(raw, PQclear);
   PGresult* end = nullptr;
   const ExecStatusType status = PQresultStatus(result.get());
-  if (status == PGRES_FATAL_ERROR && postgres_is_fatal(result.get())) return lose(result.get());
+  if (status == PGRES_FATAL_ERROR && postgres_is_fatal(result.get())) {
+    refused_first_ = sent.query == 0 && !postgres_sqlstate(result.get()).empty();
+    return lose(result.get());
+  }
   if (Error failed = next_result(end); failed.failure != Failure::none) return failed;
   if (end != nullptr) PQclear(end);
   if (succeeded(status)) {
@@ -266,12 +296,20 @@ Error PostgresConnection::read_one(const Sent& sent, std::vector<PostgresReply>&
     return {};
   }
   // The transaction takes back what it was told; statements that the server had not yet prepared it never will.
-  statement_timeout_ = lock_timeout_ = milliseconds{-1};
+  forget_settings();
   if (sent.kind == Sent::Kind::prepare) sent.statement->done = false;
   if (status == PGRES_PIPELINE_ABORTED) return {};
-  if (sent.kind == Sent::Kind::prelude) return lose(result.get());
+  if (sent.kind == Sent::Kind::prelude) {
+    refused_first_ = true;
+    return lose(result.get());
+  }
   fail(sent, result.get(), replies[sent.query]);
   return {};
+}
+
+void PostgresConnection::forget_settings() {
+  statement_timeout_ = lock_timeout_ = milliseconds{-1};
+  by_key_.reset();
 }
 
 void PostgresConnection::fail(const Sent& sent, const PGresult* result, PostgresReply& reply) {
@@ -314,7 +352,7 @@ Error PostgresConnection::next_result(PGresult*& result) {
 
 Error PostgresConnection::wait(short events) {
   for (;;) {
-    const auto left = std::chrono::ceil<milliseconds>(deadline_ - Clock::now()).count();
+    const auto left = std::chrono::ceil<milliseconds>(deadline_ + grace_ - Clock::now()).count();
     if (left <= 0) return too_late();
     pollfd waiting{PQsocket(connection_), events, 0};
     if (poll(&waiting, 1, static_cast<int>(std::min<std::int64_t>(left, 1 << 30))) > 0) return {};
@@ -360,24 +398,44 @@ Error PostgresConnection::commit() {
     return error(Failure::unknown, "25000", "a statement has ended the transaction; what it did is not known");
   }
   if (hung_up()) return lose();
-  const Deadline deadline = std::exchange(deadline_, deadline_ + kCommitGrace);
   PostgresReply reply;
+  grace_ = kCommitGrace;
   Error failed = exchange(PostgresQuery("COMMIT"), reply);
-  deadline_ = deadline;
-  if (failed.failure != Failure::none) {
-    failed.failure = Failure::unknown;
-    failed.message += "; whether COMMIT took effect is not known";
-    return failed;
-  }
+  grace_ = milliseconds{0};
+  if (failed.failure != Failure::none) return not_known(std::move(failed));
   in_transaction_ = false;
   return named(reply.error);
+}
+
+// The server skips COMMIT when the statement before it has failed.
+Error PostgresConnection::exchange_and_commit(PostgresQuery query, PostgresReply& reply) {
+  if (connection_ == nullptr || hung_up()) return lose();
+  std::vector<PostgresQuery> queries;
+  queries.push_back(std::move(query));
+  queries.emplace_back("COMMIT");
+  std::vector<PostgresReply> replies;
+  refused_first_ = false;
+  grace_ = kCommitGrace;
+  Error failed = exchange(queries, replies);
+  grace_ = milliseconds{0};
+  if (failed.failure != Failure::none) return refused_first_ ? failed : not_known(std::move(failed));
+  reply = std::move(replies[0]);
+  if (reply.error.failure != Failure::none) return named(reply.error);
+  in_transaction_ = false;
+  return named(replies[1].error);
+}
+
+Error PostgresConnection::not_known(Error error) {
+  error.failure = Failure::unknown;
+  error.message += "; whether COMMIT took effect is not known";
+  return error;
 }
 
 void PostgresConnection::rollback() {
   begin_ = false;
   if (connection_ == nullptr || !in_transaction_) return;
   PostgresReply reply;
-  statement_timeout_ = lock_timeout_ = milliseconds{-1};
+  forget_settings();
   const bool lost = lost_;
   if (exchange(PostgresQuery("ROLLBACK"), reply).failure == Failure::none) in_transaction_ = false;
   lost_ = lost;

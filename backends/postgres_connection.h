@@ -7,6 +7,7 @@
 #include <libpq-fe.h>
 #include <list>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -46,6 +47,10 @@ class PostgresConnection {
   // From here on messages name this operation of the group.
   void name_in_messages(const Op& op) { op_ = &op; }
 
+  // Whether joins are planned row by row, each looked up by its key, from the next exchange that begins a transaction
+  // or is in none. Arrays of keys are joined; the server does not know how many rows there are or will be, and another
+  // plan would read whole tables and lock rows in another order than that of the keys.
+  void look_up_by_key(bool wanted) { by_key_wanted_ = wanted; }
   // The next exchange begins a transaction. In it a statement waits for a lock no longer than this; zero: until the
   // deadline.
   void begin(std::chrono::milliseconds lock_timeout);
@@ -53,12 +58,17 @@ class PostgresConnection {
   // behind it did nothing. The error is one of the connection, which is then closed.
   Error exchange(std::span<const PostgresQuery> queries, std::vector<PostgresReply>& replies);
   Error exchange(const PostgresQuery& query, PostgresReply& reply);
+  // Makes a transaction of the statement in a single exchange, after begin(). Unless the statement has failed, for
+  // which a rollback() is due, the error is that of the end of the transaction, as from commit().
+  Error exchange_and_commit(PostgresQuery query, PostgresReply& reply);
   // Ends the transaction. Failure::unknown only when nobody can tell; otherwise a failure means nothing was applied.
   Error commit();
   void rollback();
 
   // The connection broke, other than by the deadline, and had not been made for this operation.
   bool lost_old_connection() const { return lost_ && !fresh_; }
+  // Of the connection; another one after each loss. 0: there has been none.
+  std::uint64_t number() const { return number_; }
   bool expired() const { return std::chrono::steady_clock::now() >= deadline_; }
 
   // A reply's error, with the backend and the operation in its message.
@@ -90,6 +100,7 @@ class PostgresConnection {
   std::string subject() const;
   bool send_prelude();
   bool send_settings();
+  bool send_planning();
   bool send_plain(const char* sql);
   bool send(const PostgresQuery& query, Sent sent);
   Error read_all(std::vector<PostgresReply>& replies);
@@ -100,6 +111,8 @@ class PostgresConnection {
   bool hung_up();
   Error lose(const PGresult* result = nullptr);
   Error too_late();
+  void forget_settings();
+  static Error not_known(Error error);
   void fail(const Sent& sent, const PGresult* result, PostgresReply& reply);
 
   Prepared& prepared(const std::string& key);
@@ -110,14 +123,20 @@ class PostgresConnection {
   PGconn* connection_ = nullptr;
   Deadline deadline_;
   const Op* op_ = nullptr;
+  std::uint64_t number_ = 0;
   bool fresh_ = false;
   bool lost_ = false;
+  bool refused_first_ = false;          // the server ended the connection instead of answering the first statement
+  std::chrono::milliseconds grace_{0};  // for answers, after the deadline
 
   bool begin_ = false;           // with the next exchange
   bool in_transaction_ = false;  // as far as was sent
   // What the server has been told; negative: not known.
   std::chrono::milliseconds statement_timeout_{-1}, lock_timeout_{-1};
   std::chrono::milliseconds lock_timeout_wanted_{0};
+  std::optional<bool> by_key_ = false;  // nothing: not known
+  bool by_key_wanted_ = false;
+  Clock::time_point planned_{};  // not before
 
   std::vector<Sent> sent_;
   std::unordered_map<std::string, Prepared> statements_;  // by PostgresQuery::cache_key()

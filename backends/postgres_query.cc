@@ -87,13 +87,22 @@ std::string PostgresQuery::bind_bytes(const std::string& bytes) {
   Parameter parameter;
   parameter.borrowed = &bytes;
   parameter.bytes = true;
+  parameter.type = kBytea;
+  return add(std::move(parameter));
+}
+
+std::string PostgresQuery::bind_array(std::string text, Oid type) {
+  Parameter parameter;
+  parameter.owned = std::move(text);
+  parameter.type = type;
   return add(std::move(parameter));
 }
 
 std::string PostgresQuery::cache_key() const {
   std::string key = sql;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (parameters_[i].bytes) key.append(1, '\0').append(std::to_string(i));
+    const Oid type = parameters_[i].type;
+    if (type != 0) key.append(1, '\0').append(std::to_string(i)).append(1, ' ').append(std::to_string(type));
   }
   return key;
 }

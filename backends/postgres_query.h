@@ -11,7 +11,8 @@
 
 namespace sluice::sql {
 
-// Parameters are bound as text whose type the server takes from where they stand; only bytes say what they are.
+// Parameters are bound as text whose type the server takes from where they stand; only bytes and arrays say what they
+// are.
 //   PostgresQuery query("SELECT name FROM fruit WHERE id = ");
 //   query.sql += query.bind(id);
 class PostgresQuery {
@@ -21,6 +22,7 @@ class PostgresQuery {
     std::string owned;
     bool null = false;
     bool bytes = false;
+    Oid type = 0;  // 0: as the server infers
     const std::string& text() const { return borrowed != nullptr ? *borrowed : owned; }
   };
 
@@ -32,6 +34,7 @@ class PostgresQuery {
   std::string bind(std::int64_t value);
   std::string bind_text(const std::string& text);
   std::string bind_bytes(const std::string& bytes);
+  std::string bind_array(std::string text, Oid type);
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
   bool has_nul() const { return has_nul_; }  // in a text, which no text of PostgreSQL can hold

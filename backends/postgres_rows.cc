@@ -2,12 +2,14 @@
 #include "backends/postgres_rows.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <string_view>
 #include <utility>
 
 #include "backends/parts.h"
+#include "backends/postgres_batch.h"
 
 namespace sluice::sql {
 
@@ -215,6 +217,13 @@ Error PostgresWrite::take(const PostgresConnection& connection, const PostgresRe
   return {};
 }
 
+const ReplaceRow* PostgresWrite::replacement() const {
+  const auto* const op = std::get_if<const ReplaceRow*>(&target_);
+  return op != nullptr && step_ == Step::first ? *op : nullptr;
+}
+
+void PostgresWrite::take_replaced(bool found) { step_ = found ? Step::done : Step::insert; }
+
 void PostgresWrite::take_first(const PostgresReply& reply) {
   const bool found = reply.affected() > 0;
   step_ = Step::done;
@@ -261,6 +270,8 @@ void PostgresWrite::decide(const ModifyRow& op, const PostgresReply& reply) {
 
 namespace {
 
+constexpr std::size_t kBatchesMax = 8;  // of a wave
+
 // Positions of the writes, in waves: no wave has two of one row.
 std::vector<std::vector<std::size_t>> waves_of(const std::vector<PostgresWrite>& writes) {
   std::vector<std::size_t> order(writes.size());
@@ -285,13 +296,16 @@ std::vector<std::vector<std::size_t>> waves_of(const std::vector<PostgresWrite>&
 
 class Group {
  public:
-  Group(PostgresConnection& connection, std::vector<PostgresWrite>& writes, const std::vector<const Op*>& names)
-      : connection_(connection), writes_(writes), names_(names) {}
+  Group(PostgresConnection& connection, std::vector<PostgresWrite>& writes, const std::vector<const Op*>& names,
+        PostgresTables* tables)
+      : connection_(connection), writes_(writes), names_(names), tables_(tables) {}
 
   PostgresFailure run() {
     for (std::vector<std::size_t>& wave : waves_of(writes_)) {
       while (!wave.empty()) {
-        if (PostgresFailure failure = step(wave); failure.error.failure != Failure::none) return failure;
+        PostgresFailure failure = step(wave);
+        failure.together = together_;
+        if (failure.error.failure != Failure::none) return failure;
         std::erase_if(wave, [&](std::size_t i) { return writes_[i].done(); });
       }
     }
@@ -299,28 +313,87 @@ class Group {
   }
 
  private:
+  // Statements of several rows come first.
   PostgresFailure step(const std::vector<std::size_t>& wave) {
     std::vector<PostgresQuery> queries;
     queries.reserve(wave.size());
-    for (const std::size_t i : wave) {
+    std::vector<std::size_t> single;
+    const std::vector<PostgresBatch> batches = batches_of(wave, queries, single);
+    for (const std::size_t i : single) {
       name(i);
       Error error;
       queries.push_back(writes_[i].query(connection_, error));
-      if (error.failure != Failure::none) return {std::move(error), static_cast<std::ptrdiff_t>(i), false, {}, {}};
+      if (error.failure != Failure::none) return failed_at(i, std::move(error));
     }
     std::vector<PostgresReply> replies;
     if (Error error = connection_.exchange(queries, replies); error.failure != Failure::none)
       return {std::move(error), -1, false, {}, {}};
-    for (std::size_t at = 0; at < wave.size(); ++at) {
+    for (std::size_t at = 0; at < queries.size(); ++at) {
+      const bool shared = at < batches.size();
+      const std::size_t first = shared ? batches[at].writes()[0] : single[at - batches.size()];
+      name(first);
       PostgresReply& reply = replies[at];
-      name(wave[at]);
       Error error = connection_.named(reply.error);
-      if (error.failure == Failure::none) error = writes_[wave[at]].take(connection_, reply);
-      if (error.failure == Failure::none) continue;
-      return {std::move(error), static_cast<std::ptrdiff_t>(wave[at]), reply.stale, std::move(reply.index_schema),
-              std::move(reply.index)};
+      if (error.failure == Failure::none) {
+        error = shared ? take(batches[at], reply) : writes_[first].take(connection_, reply);
+      }
+      if (shared) note(batches[at], queries[at].sql, error);
+      if (error.failure != Failure::none) return failed_at(first, std::move(error), &reply);
     }
     return {};
+  }
+
+  static PostgresFailure failed_at(std::size_t write, Error error, PostgresReply* reply = nullptr) {
+    PostgresFailure failure{std::move(error), static_cast<std::ptrdiff_t>(write), false, {}, {}};
+    if (reply == nullptr) return failure;
+    failure.stale = reply->stale;
+    failure.index_schema = std::move(reply->index_schema);
+    failure.index = std::move(reply->index);
+    return failure;
+  }
+
+  // Those of the wave that share statements, which are added to `queries`; the others go to `single`.
+  std::vector<PostgresBatch> batches_of(const std::vector<std::size_t>& wave, std::vector<PostgresQuery>& queries,
+                                        std::vector<std::size_t>& single) {
+    std::vector<PostgresBatch> batches, candidates;
+    for (const std::size_t i : wave) {
+      if (tables_ != nullptr && wave.size() > 1) join(candidates, i);
+    }
+    std::vector<bool> shared(writes_.size());
+    for (PostgresBatch& batch : candidates) {
+      if (batch.writes().size() == 1) continue;
+      PostgresQuery query = batch.query(*tables_->find(batch.table()));
+      if (!tables_->may_try(query.sql)) continue;
+      for (const std::size_t i : batch.writes()) shared[i] = true;
+      queries.push_back(std::move(query));
+      batches.push_back(std::move(batch));
+    }
+    std::copy_if(wave.begin(), wave.end(), std::back_inserter(single), [&](std::size_t i) { return !shared[i]; });
+    together_ = together_ || !batches.empty();
+    return batches;
+  }
+
+  // Of a few shapes at a time: more are not worth the search.
+  void join(std::vector<PostgresBatch>& batches, std::size_t write) {
+    const ReplaceRow* const op = writes_[write].replacement();
+    const PostgresTable* const table = op == nullptr ? nullptr : tables_->find(op->table);
+    if (table == nullptr || !PostgresBatch::takes(*op, *table)) return;
+    const bool joined =
+        std::any_of(batches.begin(), batches.end(), [&](PostgresBatch& batch) { return batch.add(*op, write); });
+    if (!joined && batches.size() < kBatchesMax) batches.emplace_back(*op, write);
+  }
+
+  Error take(const PostgresBatch& batch, const PostgresReply& reply) {
+    const auto found = batch.found(reply.rows.get());
+    if (!found) return connection_.error(Failure::schema, "21000", "several rows have one key");
+    for (std::size_t i = 0; i < found->size(); ++i) writes_[batch.writes()[i]].take_replaced((*found)[i]);
+    return {};
+  }
+
+  // What is known of the table may be out of date.
+  void note(const PostgresBatch& batch, const std::string& sql, const Error& error) {
+    tables_->note(sql, error.failure == Failure::none);
+    if (error.failure != Failure::none) tables_->forget(batch.table());
   }
 
   void name(std::size_t write) {
@@ -330,13 +403,15 @@ class Group {
   PostgresConnection& connection_;
   std::vector<PostgresWrite>& writes_;
   const std::vector<const Op*>& names_;
+  PostgresTables* const tables_;
+  bool together_ = false;
 };
 
 }  // namespace
 
 PostgresFailure postgres_write(PostgresConnection& connection, std::vector<PostgresWrite>& writes,
-                               const std::vector<const Op*>& names) {
-  return Group(connection, writes, names).run();
+                               const std::vector<const Op*>& names, PostgresTables* tables) {
+  return Group(connection, writes, names, tables).run();
 }
 
 }  // namespace sluice::sql

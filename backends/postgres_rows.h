@@ -11,6 +11,7 @@
 #include "backends/named_sql.h"
 #include "backends/postgres_connection.h"
 #include "backends/postgres_query.h"
+#include "backends/postgres_tables.h"
 #include "backends/sql.h"
 
 namespace sluice::sql {
@@ -35,8 +36,13 @@ class PostgresWrite {
   // Takes what the statement gave, if it succeeded. The error is of this write.
   Error take(const PostgresConnection& connection, const PostgresReply& reply);
 
+  // The operation, if its first step is still to come: an UPDATE that several of them may share. Else null.
+  const ReplaceRow* replacement() const;
+  void take_replaced(bool found);  // what it gave for this one's row
+
   bool refused() const { return refused_; }               // the decision refused the whole that it is part of
   const std::vector<Bound>* key() const { return key_; }  // null: it has none
+  const std::string* table() const { return table_; }     // null: it has none
   Result& result() { return result_; }
 
  private:
@@ -65,12 +71,14 @@ struct PostgresFailure {
   std::ptrdiff_t culprit = -1;  // whose error it is; -1: the connection's
   bool stale = false;           // see PostgresReply
   std::string index_schema, index;
+  bool together = false;  // rows have shared a statement: another one may be the culprit, or none when each has its own
 };
 
 // Runs the writes in the transaction that the connection is about to begin: those of different rows together, in the
 // order of their keys so that no two sessions wait for each other; those of one row one after the other. `names`: what
-// messages call each of them; empty: as the operation that they are part of.
+// messages call each of them; empty: as the operation that they are part of. `tables`: rows of those that are known may
+// share a statement; null: each row has one of its own.
 PostgresFailure postgres_write(PostgresConnection& connection, std::vector<PostgresWrite>& writes,
-                               const std::vector<const Op*>& names);
+                               const std::vector<const Op*>& names, PostgresTables* tables);
 
 }  // namespace sluice::sql
