@@ -15,6 +15,7 @@ namespace sluice::sql {
 // Rows that set and reset the same columns. Refers to the operations: they must outlive it.
 class PostgresBatch {
  public:
+  static constexpr std::size_t kRowsMin = 3;  // fewer cost less one by one
   static constexpr std::size_t kRowsMax = 256;
   static constexpr std::size_t kBytesMax = std::size_t{1} << 20;  // of values
 

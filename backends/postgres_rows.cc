@@ -361,7 +361,7 @@ class Group {
     }
     std::vector<bool> shared(writes_.size());
     for (PostgresBatch& batch : candidates) {
-      if (batch.writes().size() == 1) continue;
+      if (batch.writes().size() < PostgresBatch::kRowsMin) continue;
       PostgresQuery query = batch.query(*tables_->find(batch.table()));
       if (!tables_->may_try(query.sql)) continue;
       for (const std::size_t i : batch.writes()) shared[i] = true;

@@ -86,7 +86,7 @@ TEST_F(PostgresGroup, RowsOfOneShapeShareAStatementAndThoseThatAreAbsentAreInser
 }
 
 TEST_F(PostgresGroup, EachShapeOfAGroupHasItsStatement) {
-  for (std::int64_t id = 1; id <= 7; ++id) run_group({write(id)});
+  for (std::int64_t id = 1; id <= 10; ++id) run_group({write(id)});
   query("UPDATE fruit SET note = 'old'");
   note_statements("fruit");
   const auto full = [](std::int64_t id, std::vector<std::string> reset) {
@@ -94,10 +94,11 @@ TEST_F(PostgresGroup, EachShapeOfAGroupHasItsStatement) {
   };
   const auto note = [](std::int64_t id) { return ReplaceRow{"fruit", {{"id", id}}, {{"note", std::string("n")}}, {}}; };
   expect_written({full(1, {"note"}), note(2), write(3), full(4, {"note"}), note(5), write(6, std::monostate{}),
-                  MergeRow{"fruit", {{"id", std::int64_t{7}}}, {{"note", std::string("m")}}}, write(3), drop(7)});
+                  MergeRow{"fruit", {{"id", std::int64_t{7}}}, {{"note", std::string("m")}}}, write(3), drop(7),
+                  full(8, {"note"}), note(9), write(10)});
   EXPECT_EQ(query("SELECT * FROM fruit ORDER BY id"),
-            "1|full|none;2|apple|n;3|apple|old;4|full|none;5|apple|n;6|NULL|old");
-  EXPECT_EQ(shared(), "6|2");
+            "1|full|none;2|apple|n;3|apple|old;4|full|none;5|apple|n;6|NULL|old;8|full|none;9|apple|n;10|apple|old");
+  EXPECT_EQ(shared(), "9|2");
 }
 
 TEST_F(PostgresGroup, ABadRowFailsAloneWithTheErrorThatItHasAlone) {
@@ -123,11 +124,11 @@ TEST_F(PostgresGroup, ABadRowFailsAloneWithTheErrorThatItHasAlone) {
 }
 
 TEST_F(PostgresGroup, AfterFailuresRowsShareStatementsAgain) {
-  expect_written({write(1), write(2)});
+  expect_written({write(1), write(2), write(3)});
   query("ALTER TABLE fruit ADD CHECK (name <> 'bad')");
-  for (int i = 0; i < 3; ++i) EXPECT_FALSE(run_group({write(1), write(2, std::string("bad"))})[1].ok());
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(run_group({write(1), write(2, std::string("bad")), write(3)})[1].ok());
   note_statements("fruit");
-  for (int i = 0; i < 8; ++i) expect_written({write(1), write(2)});
+  for (int i = 0; i < 8; ++i) expect_written({write(1), write(2), write(3)});
   EXPECT_THAT(shared(), testing::Not(testing::StartsWith("0|")));
 }
 
@@ -291,7 +292,7 @@ TEST_F(PostgresGroup, SeveralRowsWithOneKeyAreASchemaErrorThatLeavesTheOthersAlo
   expect_written({write(1), write(2)});
   query("INSERT INTO more VALUES (1, 'other')");
   EXPECT_TRUE(fails(run_one(write(1, std::string("x"))), Failure::schema, "21000"));
-  EXPECT_TRUE(fails(run_group({write(1, std::string("x")), write(2)})[0], Failure::schema, "21000"));
+  EXPECT_TRUE(fails(run_group({write(1, std::string("x")), write(2), write(3)})[0], Failure::schema, "21000"));
   EXPECT_EQ(query("SELECT name FROM fruit WHERE id = 1 ORDER BY name"), "apple;other");
 }
 
@@ -300,22 +301,23 @@ TEST_F(PostgresGroup, AColumnMayChangeItsTypeUnderWay) {
   const auto put = [](std::int64_t id, const std::string& v) -> Op {
     return ReplaceRow{"moving", {{"id", id}}, {{"v", v}}, {}};
   };
-  expect_written({put(1, "1"), put(2, "2")});
-  for (int i = 0; i < 8; ++i) expect_written({put(1, "1"), put(2, "2")});
+  expect_written({put(1, "1"), put(2, "2"), put(3, "3")});
+  for (int i = 0; i < 8; ++i) expect_written({put(1, "1"), put(2, "2"), put(3, "3")});
   query("ALTER TABLE moving ALTER v TYPE TEXT");
-  expect_written({put(1, "one"), put(2, "two")});
-  EXPECT_EQ(query("SELECT * FROM moving ORDER BY id"), "1|one;2|two");
+  expect_written({put(1, "one"), put(2, "two"), put(3, "three")});
+  EXPECT_EQ(query("SELECT * FROM moving ORDER BY id"), "1|one;2|two;3|three");
   query("ALTER TABLE moving ALTER v TYPE DATE USING NULL");
-  expect_written({put(1, "2024-06-21"), put(2, "2024-06-22")});
-  EXPECT_TRUE(fails(run_group({put(1, "2024-06-21"), put(2, "two")})[1], Failure::refused, "22007"));
+  expect_written({put(1, "2024-06-21"), put(2, "2024-06-22"), put(3, "2024-06-23")});
+  EXPECT_TRUE(
+      fails(run_group({put(1, "2024-06-21"), put(2, "two"), put(3, "2024-06-21")})[1], Failure::refused, "22007"));
   query("ALTER TABLE moving RENAME v TO w");
-  for (const Result& result : run_group({put(1, "1"), put(2, "2")})) {
+  for (const Result& result : run_group({put(1, "1"), put(2, "2"), put(3, "3")})) {
     EXPECT_TRUE(fails(result, Failure::schema, "42703"));
   }
   query("DROP TABLE moving; CREATE TABLE moving (id TEXT PRIMARY KEY, v BOOLEAN)");
-  expect_written({put(1, "true"), put(2, "false")});
-  expect_written({put(1, "false"), put(2, "true")});
-  EXPECT_EQ(query("SELECT * FROM moving ORDER BY id"), "1|f;2|t");
+  expect_written({put(1, "true"), put(2, "false"), put(3, "true")});
+  expect_written({put(1, "false"), put(2, "true"), put(3, "false")});
+  EXPECT_EQ(query("SELECT * FROM moving ORDER BY id"), "1|f;2|t;3|f");
 }
 
 TEST_F(PostgresGroup, AStatementOfTheUsersOwnIsPlannedAsUsual) {
