@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "policies/replies.h"
+#include "resp/ascii.h"
 
 namespace sluice::policies {
 namespace {
@@ -20,7 +21,7 @@ Checked<ExpiryCommand> parse_getex(const std::vector<std::string>& args) {
   ExpiryCommand parsed;
   parsed.reads = true;
   if (args.size() == 2) return parsed;
-  const std::string word = upper(args[2]);
+  const std::string word = resp::upper(args[2]);
   if (word == "PERSIST" && args.size() == 3) {
     parsed.persist = true;
     return parsed;
@@ -60,7 +61,7 @@ Checked<ExpiryCommand> parse_expiry_command(const resp::CommandInfo& command, co
     return parsed;
   }
   for (std::size_t i = 3; i < args.size(); ++i) {
-    const std::string word = upper(args[i]);
+    const std::string word = resp::upper(args[i]);
     const bool known = word == "NX" || word == "XX" || word == "GT" || word == "LT";
     if (!known) return Why{"ERR Unsupported option " + args[i]};
     (word == "NX" ? parsed.nx : word == "XX" ? parsed.xx : word == "GT" ? parsed.gt : parsed.lt) = true;

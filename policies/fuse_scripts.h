@@ -27,9 +27,8 @@ const Script& abort();
 // ARGV token, lease_ms, kind (S or H). {HIT, value}, {NEG}, {WAIT, ms} or {LEASE}.
 const Script& lease();
 
-// ARGV token, kind, what (VALUE, ABSENT or NONE), ttl_ms (0: none), fuse_ms, when the row's own time is over (Unix
-// time;
-// '': never), payload. Ends every SQL read.
+// ARGV token, kind, what (VALUE, ABSENT or NONE), ttl_ms (0: none), fuse_ms, when the row's own time is over
+// (Unix time; '': never), payload. Ends every SQL read.
 // {PRESENT, value}: answer that one; {STORED}; {REFUSED}: not stored; {EXPIRED, 1 or 0}: answer that there is none, and
 // whether nobody else has been told otherwise meanwhile.
 const Script& fill();

@@ -1,11 +1,10 @@
 // The options of SET, see set_options.h.
 #include "policies/set_options.h"
 
-#include <algorithm>
-#include <cctype>
 #include <limits>
 
 #include "policies/replies.h"
+#include "resp/ascii.h"
 #include "resp/integer.h"
 
 namespace sluice::policies {
@@ -32,18 +31,11 @@ bool take_word(const std::string& word, SetOptions& options) {
 
 }  // namespace
 
-std::string upper(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return out;
-}
-
 Checked<Expiry> parse_any_expiry(std::string_view unit, std::string_view number, std::string_view command) {
   const Why invalid{"ERR invalid expire time in '" + std::string(command) + "' command"};
   const auto parsed = resp::parse_integer(number);
   if (!parsed) return Why{std::string(kNotInteger)};
-  const std::string name = upper(unit);
+  const std::string name = resp::upper(unit);
   constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
   const bool in_seconds = name[0] == 'E';
   if (in_seconds && (*parsed > kMax / 1000 || *parsed < -kMax / 1000)) return invalid;
@@ -67,7 +59,7 @@ Checked<SetOptions> parse_set_options(std::span<const std::string> options) {
   std::string unit;
   std::string amount;
   for (std::size_t i = 0; i < options.size(); ++i) {
-    const std::string word = upper(options[i]);
+    const std::string word = resp::upper(options[i]);
     if (is_unit(word) && unit.empty() && i + 1 < options.size()) {
       unit = word;
       amount = options[++i];

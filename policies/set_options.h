@@ -35,6 +35,4 @@ Checked<Expiry> parse_expiry(std::string_view unit, std::string_view number, std
 // EXPIRE and its kin: 0 and less are in the past.
 Checked<Expiry> parse_any_expiry(std::string_view unit, std::string_view number, std::string_view command);
 
-std::string upper(std::string_view text);  // ASCII
-
 }  // namespace sluice::policies

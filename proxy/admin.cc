@@ -20,6 +20,7 @@
 #include "backends/pool.h"
 #include "proxy/accept_pool.h"
 #include "proxy/log.h"
+#include "resp/ascii.h"
 
 namespace sluice::proxy {
 namespace {
@@ -127,18 +128,10 @@ bool is_loopback(std::string_view ip) {
   return ip.starts_with("127.");
 }
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c);
-  });
-  return out;
-}
-
 // A Host header without its port and brackets.
 std::string host_of(std::string_view header) {
-  if (header.starts_with('[')) return lower(header.substr(1, header.find(']') - 1));
-  return lower(header.substr(0, header.find(':')));
+  if (header.starts_with('[')) return resp::lower(header.substr(1, header.find(']') - 1));
+  return resp::lower(header.substr(0, header.find(':')));
 }
 
 bool same_secret(std::string_view given, std::string_view expected) {
@@ -298,14 +291,14 @@ class AdminServer::Http final : private httplib::Server {
 
   bool is_known_host(std::string_view host) const {
     return host == "localhost" || host == "127.0.0.1" || host == "::1" ||
-           (!options_.listen->host.empty() && host == lower(options_.listen->host));
+           (!options_.listen->host.empty() && host == resp::lower(options_.listen->host));
   }
 
   bool has_token(const httplib::Request& request) const {
     constexpr std::string_view kScheme = "bearer ";
     const std::string header = request.get_header_value("Authorization");
     if (request.get_header_value_count("Authorization") != 1 || header.size() < kScheme.size()) return false;
-    if (lower(header.substr(0, kScheme.size())) != kScheme) return false;
+    if (resp::lower(header.substr(0, kScheme.size())) != kScheme) return false;
     const std::string_view given = std::string_view(header).substr(kScheme.size());
     // httplib has undone %XX in the header.
     return same_secret(given, options_.token) || same_secret(given, httplib::detail::decode_url(options_.token, false));

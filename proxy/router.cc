@@ -6,6 +6,7 @@
 
 #include "conf/config.h"
 #include "policies/registry.h"
+#include "resp/ascii.h"
 
 namespace sluice::proxy {
 namespace {
@@ -24,12 +25,6 @@ policies::PrefixTable make_table(const std::vector<conf::PolicyOptions>& options
 
 bool is_script(const resp::CommandInfo& info) {
   return info.has(resp::flag::scripting) && !info.has(resp::flag::readonly);
-}
-
-std::string upper(std::string_view name) {
-  std::string text(name);
-  for (char& c : text) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
-  return text;
 }
 
 }  // namespace
@@ -77,7 +72,7 @@ Route Router::route_unknown(const resp::Command& command) {
     if (match.kind == Match::Kind::reserved) return reject("keys that begin with __sluice: are the proxy's own");
     const conf::PolicyOptions& options = policies_[match.policy]->options();
     if (!writes(match.policy) || options.unmanaged_writes != conf::Unmanaged::reject) continue;
-    return reject(upper(command.name()) + " not supported on policy '" + options.name +
+    return reject(resp::upper(command.name()) + " not supported on policy '" + options.name +
                   "': this version does not know the command, which may write the key "
                   "(unmanaged_writes = \"forward\" passes it on)");
   }
@@ -107,7 +102,7 @@ Route Router::route_outside(const resp::CommandInfo& info, const resp::Command& 
   const bool moves = info.id == CommandId::move && names_policy_db(command.args[2]);
   bool copies = false;
   for (std::size_t i = 3; info.id == CommandId::copy && i + 1 < command.args.size(); ++i) {
-    copies = copies || (upper(command.args[i]) == "DB" && names_policy_db(command.args[i + 1]));
+    copies = copies || (resp::upper(command.args[i]) == "DB" && names_policy_db(command.args[i + 1]));
   }
   if (!moves && !copies) return {};
   const Route route = route_key(info, command, moves ? 1 : 2, in_multi);
@@ -117,7 +112,8 @@ Route Router::route_outside(const resp::CommandInfo& info, const resp::Command& 
 Route Router::route_server_wide(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
   const bool flushes = info.id == CommandId::flushall || info.id == CommandId::flushdb;
   if (flushes && counts_) {
-    if (in_multi) return reject(upper(info.name) + " inside MULTI not supported while a counter policy is configured");
+    if (in_multi)
+      return reject(resp::upper(info.name) + " inside MULTI not supported while a counter policy is configured");
     return {Route::Kind::flush};
   }
   const bool swaps = info.id == CommandId::swapdb && guards_swaps_;
@@ -155,7 +151,7 @@ Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, b
   const Handling handling = handling_[policy][static_cast<std::size_t>(info.id)];
   if (is_script(info)) {
     if (writes(policy) && policies_[policy]->options().multi == conf::InMulti::reject) {
-      return reject(upper(info.name) + " not supported on policy '" + policies_[policy]->options().name +
+      return reject(resp::upper(info.name) + " not supported on policy '" + policies_[policy]->options().name +
                     "' (multi = \"forward\" passes scripts on, past the policy)");
     }
     guarded_.push_back(key_);
@@ -189,8 +185,8 @@ Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, b
 Route Router::route_in_multi(const resp::CommandInfo& info, std::uint32_t policy, Handling handling) {
   if (handling == Handling::forward || handling == Handling::read) return {};
   if (handling != Handling::guard && policies_[policy]->options().multi == conf::InMulti::reject) {
-    return reject(upper(info.name) + " inside MULTI not supported on policy '" + policies_[policy]->options().name +
-                  "' (multi = \"forward\" passes it on, past the policy)");
+    return reject(resp::upper(info.name) + " inside MULTI not supported on policy '" +
+                  policies_[policy]->options().name + "' (multi = \"forward\" passes it on, past the policy)");
   }
   guarded_.push_back(key_);
   return {Route::Kind::guard, policy, false, is_unmanaged(info, policy)};
@@ -236,16 +232,18 @@ Route Router::route_several(const resp::CommandInfo& info, const resp::Command& 
 Route Router::operate_several(const resp::CommandInfo& info, std::size_t operations) {
   const conf::PolicyOptions& first = request_keys_[0].policy->options();
   if (operations != keys_.size()) {
-    return reject(upper(info.name) + " of keys with and without a policy that writes them not supported on policy '" +
-                  first.name + "': send the others apart");
+    return reject(resp::upper(info.name) +
+                  " of keys with and without a policy that writes them not supported on policy '" + first.name +
+                  "': send the others apart");
   }
   for (const policies::RequestKey& key : request_keys_) {
     if (operations > 1 && key.policy->rows() == nullptr) {
-      return reject(upper(info.name) + " with several keys not supported on policy '" + key.policy->options().name +
-                    "'");
+      return reject(resp::upper(info.name) + " with several keys not supported on policy '" +
+                    key.policy->options().name + "'");
     }
     if (key.policy->options().backend == first.backend) continue;
-    return reject(upper(info.name) + " of keys in several databases not supported on policy '" + first.name + "'");
+    return reject(resp::upper(info.name) + " of keys in several databases not supported on policy '" + first.name +
+                  "'");
   }
   key_ = request_keys_[0].key;
   const auto policy =

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "conf/config.h"
+#include "resp/ascii.h"
 
 namespace sluice::proxy {
 namespace {
@@ -56,24 +57,12 @@ constexpr std::string_view kHelp[] = {
     "    Print this help.",
 };
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
-
-std::string upper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  return out;
-}
-
 // Client's own words, cut as Redis cuts them.
 std::string quoted(std::string_view word) { return "'" + std::string(word.substr(0, 128)) + "'"; }
 
 std::string unknown_subcommand(std::string_view word) {
-  const bool planned = std::find(std::begin(kNotBuilt), std::end(kNotBuilt), lower(word)) != std::end(kNotBuilt);
-  if (planned) return "ERR sluice: SLUICE " + upper(word) + " is not built yet";
+  const bool planned = std::find(std::begin(kNotBuilt), std::end(kNotBuilt), resp::lower(word)) != std::end(kNotBuilt);
+  if (planned) return "ERR sluice: SLUICE " + resp::upper(word) + " is not built yet";
   return "ERR unknown subcommand " + quoted(word) + ". Try SLUICE HELP.";
 }
 
@@ -201,7 +190,7 @@ std::optional<SluiceCommand> parse_sluice(std::span<const std::string_view> args
     error = "ERR wrong number of arguments for 'sluice' command";
     return {};
   }
-  const std::string word = lower(args[1]);
+  const std::string word = resp::lower(args[1]);
   const auto* found = std::find_if(std::begin(kSubcommands), std::end(kSubcommands),
                                    [&](const Subcommand& subcommand) { return subcommand.name == word; });
   if (found == std::end(kSubcommands)) {
