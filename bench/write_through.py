@@ -121,6 +121,20 @@ LAYOUT = "{:<11} {:>7} {:<8} {:>8} {:>6} {:>11} {:>8} {:>8} {:>8} {:>8} {:>11} {
 GOAL_HEAD = ["database", "clients", "goal", "measured", "min-max", ""]
 
 
+def sync_milliseconds(folder, count=200):
+    """How long the disk takes to say that 8 KiB are on it: what a commit waits for, at least."""
+    times = []
+    with open(os.path.join(folder, "sync"), "wb+", buffering=0) as file:
+        file.write(bytes(8192 * count))
+        os.fsync(file.fileno())
+        for number in range(count):
+            os.pwrite(file.fileno(), bytes(8192), 8192 * number)
+            began = time.monotonic()
+            os.fdatasync(file.fileno())
+            times.append((time.monotonic() - began) * 1e3)
+    return rig.median(times)
+
+
 def summarise(name, clients, rounds):
     rows = []
     ratios = sorted(one["sluice"]["rate"] / one["example"]["rate"] for one in rounds)
@@ -184,6 +198,8 @@ def main():
     where, settings, kept, rows, goals = rig.machine(), [], [], [], []
     with rig.Rig(arguments.sluice) as bench:
         bench.wait_ready()
+        settings.append(f"fdatasync {sync_milliseconds(bench.folder):.2f} ms")
+        print(settings[0])
         print(LAYOUT.format(*HEAD), flush=True)
         try:
             for kind in kinds:
