@@ -175,8 +175,9 @@ class PlainReader {
     }
     if (end == rest_.size()) return false;
     content = rest_.substr(1, end - 1);
+    if (!ascii && !is_utf8(content)) return false;
     rest_.remove_prefix(end + 1);
-    return ascii || is_utf8(content);
+    return true;
   }
 
   // What follows it is looked at later: no digit, point or exponent is a comma.

@@ -97,6 +97,11 @@ TEST(Json, WhatIsNotValidIsRefused) {
   }
 }
 
+TEST(Json, AStringThatIsNotUtf8IsNotSkippedForWhatFollowsIt) {
+  EXPECT_FALSE(parse_object("{\"a\":\"\xff\"0}"));
+  EXPECT_FALSE(parse_object("{\"a\":\"\xff\"null}"));
+}
+
 TEST(Json, ANameMayComeOnlyOnce) {
   for (const int count : {1, 5, 31, 32, 33, 200}) {
     std::string text = "{";
