@@ -29,6 +29,8 @@ bool is_shown(const std::string& field) { return field == "a" || field == "b" ||
 live::Args write_command(const Shape& shape, const std::string& key, int id, const Intent& intent,
                          const std::string& value) {
   if (shape.hash) {
+    const bool may_be_alone = intent.fields.size() == 1 && !intent.refused;
+    if (intent.variant == 1 && may_be_alone) return {"HSETNX", key, intent.fields[0], value};
     live::Args command{intent.variant == 0 ? "HMSET" : "HSET", key};
     for (const std::string& field : intent.fields) command.insert(command.end(), {field, value});
     if (intent.refused) command.insert(command.end(), {"n", kTooLarge});
@@ -42,6 +44,10 @@ live::Args write_command(const Shape& shape, const std::string& key, int id, con
       return {"SETEX", key, "50", text};
     case 1:
       return {"SET", key, text, "KEEPTTL"};
+    case 2:
+      return {"SET", key, text, "XX", "GET"};
+    case 3:
+      return {"SET", key, text, "NX"};
     default:
       return {"SET", key, text};
   }
@@ -79,7 +85,10 @@ Cells cells_of(const Shape& shape, const std::string& reply) {
   return cells;
 }
 
-Outcome outcome_of_write(const std::string& reply) {
+// SET with GET answers with what was there before: nil means that XX did nothing.
+Outcome outcome_of_write(const live::Args& command, const std::string& reply) {
+  const bool unmet = reply == "$-1\r\n" || (command[0] == "HSETNX" && reply == ":0\r\n");
+  if (unmet) return Outcome::refused;
   if (!reply.starts_with('-')) return Outcome::ok;
   return reply.starts_with("-SQLUNKNOWN") ? Outcome::unknown : Outcome::refused;
 }

@@ -18,7 +18,8 @@ live::Args touch_command(Touch touch, const std::string& key);
 live::Args read_command(const Shape& shape, const std::string& key);
 // The fields a, b and c of a reply to read_command().
 Cells cells_of(const Shape& shape, const std::string& reply);
-// Of a reply to a write. `-LOADING`, `-TRYAGAIN` and the like are definite.
-Outcome outcome_of_write(const std::string& reply);
+// Of a reply to a write_command(). `-LOADING`, `-TRYAGAIN` and the like are definite, and so are conditions (NX, XX)
+// that are not met.
+Outcome outcome_of_write(const live::Args& command, const std::string& reply);
 
 }  // namespace sluice::history

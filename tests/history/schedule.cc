@@ -174,7 +174,7 @@ class Draw {
   void make_write(Intent& intent, bool refused) {
     intent.kind = Kind::write;
     intent.refused = refused;
-    intent.variant = number(4);
+    intent.variant = number(6);
     intent.fields = draw_fields(kShapes[schedule_.keys.back().shape].hash);
   }
 

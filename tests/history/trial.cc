@@ -161,17 +161,18 @@ class Trial::Client {
     const std::optional<std::string> reply = call(proxy, command);
     operation.note =
         "proxy " + std::to_string(intent.proxy) + ": " + command[0] + " " + (reply ? shortened(*reply) : "(lost)");
-    understand(*target.shape, operation, reply);
+    understand(*target.shape, operation, command, reply);
     end(key, operation);
     if (silent_) stuck_.emplace_back(key, std::move(operation));
     silent_ = false;
   }
 
-  void understand(const Shape& shape, Operation& operation, const std::optional<std::string>& reply) {
+  void understand(const Shape& shape, Operation& operation, const live::Args& command,
+                  const std::optional<std::string>& reply) {
     if (!reply) {
       operation.outcome = Outcome::unknown;
     } else if (operation.kind == Kind::write) {
-      operation.outcome = outcome_of_write(*reply);
+      operation.outcome = outcome_of_write(command, *reply);
       if (operation.outcome == Outcome::refused) trial_.count_refusal(*reply);
     } else if (reply->starts_with('-')) {
       operation.outcome = Outcome::refused;
@@ -517,7 +518,8 @@ std::vector<Violation> Trial::finish() {
 
 void Trial::count_refusal(const std::string& reply) {
   const std::lock_guard lock(mutex_);
-  ++tally_.refusals[reply.substr(1, reply.find_first_of(" \r") - 1)];
+  const bool unmet = !reply.starts_with('-');
+  ++tally_.refusals[unmet ? "condition not met" : reply.substr(1, reply.find_first_of(" \r") - 1)];
 }
 
 void Trial::count(const Operation& operation) {
