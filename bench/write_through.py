@@ -2,7 +2,7 @@
 """write_through: writes through sluice beside clients that write to SQL and then to Redis themselves.
 
     bench/write_through.py [--databases postgresql,mariadb,sqlite] [--clients 1,16,64,256] [--seconds 3] [--rounds 5]
-                           [--connections N] [--sluice FILE] [--load FILE] [--json FILE] [--markdown FILE]
+                           [--connections N] [--sync-delay MS] [--sluice FILE] [--load FILE] [--json FILE] [--markdown FILE]
 
 Both kinds of clients take turns, round by round, on one database that waits for its disk at every commit. Python 3.9+,
 standard library only, and the databases' servers. bench/README.md explains the columns.
@@ -135,6 +135,17 @@ def sync_milliseconds(folder, count=200):
     return rig.median(times)
 
 
+def slow_down_syncs(folder, milliseconds):
+    """Of all programs that are started from here on."""
+    if milliseconds == 0:
+        return
+    library = os.path.join(folder, "slow_sync.so")
+    source = os.path.join(rig.ROOT, "bench", "slow_sync.c")
+    rig.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"])
+    os.chmod(folder, 0o755)
+    os.environ.update(LD_PRELOAD=library, SLOW_SYNC_US=str(int(milliseconds * 1000)))
+
+
 def summarise(name, clients, rounds):
     rows = []
     ratios = sorted(one["sluice"]["rate"] / one["example"]["rate"] for one in rounds)
@@ -183,6 +194,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
     parser.add_argument("--rows", type=int, default=100000, help="of the table; keys are drawn from these")
     parser.add_argument("--connections", type=int, help="of sluice to the database, in place of its default")
+    parser.add_argument("--sync-delay", type=float, default=0, help="milliseconds that every sync takes longer (needs cc)")
     parser.add_argument("--sluice", default=rig.SLUICE)
     parser.add_argument("--load", help="write_load; beside sluice, in bench/")
     parser.add_argument("--json", help="write every round here")
@@ -198,7 +210,8 @@ def main():
     where, settings, kept, rows, goals = rig.machine(), [], [], [], []
     with rig.Rig(arguments.sluice) as bench:
         bench.wait_ready()
-        settings.append(f"fdatasync {sync_milliseconds(bench.folder):.2f} ms")
+        slow_down_syncs(bench.folder, arguments.sync_delay)
+        settings.append(f"fdatasync {sync_milliseconds(bench.folder) + arguments.sync_delay:.2f} ms")
         print(settings[0])
         print(LAYOUT.format(*HEAD), flush=True)
         try:
@@ -213,7 +226,8 @@ def main():
             if arguments.markdown:
                 text = (f"{where}. {'; '.join(settings)}. Medians of {arguments.rounds} rounds of {arguments.seconds:g} s, "
                         f"{arguments.rows} rows.\n\n")
-                rig.write_section(arguments.markdown, "Write-through",
+                slow = f", {arguments.sync_delay:g} ms more for a sync" if arguments.sync_delay else ""
+                rig.write_section(arguments.markdown, "Write-through" + slow,
                                   text + rig.markdown_table(GOAL_HEAD, goals) + "\n" + rig.markdown_table(HEAD, rows))
 
 
