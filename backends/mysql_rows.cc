@@ -123,8 +123,10 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRow
   std::string condition;
   for (std::size_t i = after.size(); i-- > 0;) {
     const std::string name = mysql_quoted(after[i].column);
-    const std::string rest = condition.empty() ? "" : " OR (" + name + " = ? AND (" + condition + "))";
-    condition = name + " > ?" + rest;
+    std::string longer = name;
+    longer += " > ?";
+    if (!condition.empty()) longer.append(" OR (").append(name).append(" = ? AND (").append(condition).append("))");
+    condition = std::move(longer);
   }
   const auto name = [](const std::string& column) { return mysql_quoted(column); };
   MysqlQuery query(connection,
