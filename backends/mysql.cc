@@ -90,6 +90,7 @@ class MysqlSession final : public Session {
 
   Result read(const Ping&) { return failed(connection_.execute("DO 1")); }
   Result read(const ReadRow& op) { return mysql_run(connection_, schema_, op); }
+  Result read(const ReadRows& op) { return mysql_run(connection_, schema_, op); }
   Result read(const ListRows& op) { return mysql_run(connection_, schema_, op); }
   Result read(const ReadCounter& op) { return mysql_run(connection_, schema_, op); }
   Result read(const Describe& op) {

@@ -112,6 +112,25 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ReadRow
   return result;
 }
 
+Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ReadRows& op) {
+  std::vector<Bound> bounds;
+  const auto keys = asked_keys(op);
+  for (const auto* key : keys) {
+    for (std::size_t i = 0; i < op.key_columns.size(); ++i) bounds.push_back({op.key_columns[i], (*key)[i]});
+  }
+  const MysqlTarget target = mysql_target(connection, schema, op.table, bounds, {});
+  if (!target.ok()) return failed(target.error);
+  const auto name = [](const std::string& column) { return mysql_quoted(column); };
+  const auto mark = [](const Value&) { return std::string("?"); };
+  MysqlQuery query(connection, mysql_select(op.table, all_columns(op)) + " WHERE " + has_one_of(op, keys, name, mark),
+                   Lock::none);
+  mysql_bind_all(query, *target.table, bounds);
+  Result result;
+  while (query.next()) result.rows.push_back(query.row());
+  result.error = query.error();
+  return result;
+}
+
 // `a` > ? OR (`a` = ? AND (`b` > ?)): the optimizer finds its place in an index by this, and not by comparing rows.
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRows& op) {
   std::vector<Bound> after;

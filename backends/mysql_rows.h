@@ -8,6 +8,7 @@
 namespace sluice::sql {
 
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ReadRow& op);
+Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ReadRows& op);
 Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRows& op);
 
 // Between MysqlConnection::write() and commit(). A failure leaves nothing of the operation behind, except when it is

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "backends/sql.h"
 
@@ -29,6 +31,39 @@ std::string joined(const Items& items, const char* separator, Each each) {
     out += each(item);
   }
   return out;
+}
+
+// Which keys of a ReadRows its statement asks for: all, and the last one again until their number is a power of two, so
+// that few different statements are prepared.
+inline std::vector<const std::vector<Value>*> asked_keys(const ReadRows& op) {
+  std::vector<const std::vector<Value>*> keys;
+  for (const std::vector<Value>& key : op.keys) keys.push_back(&key);
+  keys.resize(std::bit_ceil(keys.size()), &op.keys.back());
+  return keys;
+}
+
+// The key columns, then those that were asked for.
+inline std::vector<std::string> all_columns(const ReadRows& op) {
+  std::vector<std::string> columns = op.key_columns;
+  columns.insert(columns.end(), op.columns.begin(), op.columns.end());
+  return columns;
+}
+
+// The condition that a row has one of these keys. By pairs of columns no database finds its place in an index as surely
+// as by single ones. `name` and `mark` give a column and the parameter for its value.
+template <class Name, class Mark>
+std::string has_one_of(const ReadRows& op, const std::vector<const std::vector<Value>*>& keys, Name name, Mark mark) {
+  if (op.key_columns.size() == 1) {
+    return name(op.key_columns[0]) + " IN (" + joined(keys, ", ", [&](const auto* key) { return mark((*key)[0]); }) +
+           ")";
+  }
+  return joined(keys, " OR ", [&](const auto* key) {
+    std::string all;
+    for (std::size_t i = 0; i < op.key_columns.size(); ++i) {
+      all += (i == 0 ? "(" : " AND ") + name(op.key_columns[i]) + " = " + mark((*key)[i]);
+    }
+    return all + ")";
+  });
 }
 
 // Whether the decision, which sees the same row again, wants nothing of the whole.

@@ -316,6 +316,7 @@ class PostgresSession final : public Session {
 
   Result one(const Ping&, Again& again) { return read(PostgresQuery("SELECT 1"), again, false); }
   Result one(const ReadRow& op, Again& again) { return read(postgres_query(op), again); }
+  Result one(const ReadRows& op, Again& again) { return read(postgres_query(op), again); }
   Result one(const ListRows& op, Again& again) { return read(postgres_query(op), again); }
   Result one(const Describe& op, Again&) { return postgres_run(connection_, op); }
   Result one(const CheckDurability& op, Again&) { return postgres_run(connection_, op); }

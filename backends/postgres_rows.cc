@@ -128,6 +128,13 @@ PostgresQuery postgres_query(const ReadRow& op) {
   return query;
 }
 
+PostgresQuery postgres_query(const ReadRows& op) {
+  PostgresQuery query("SELECT " + column_list(all_columns(op)) + from(op.table) + " WHERE ");
+  const auto name = [](const std::string& column) { return "t." + postgres_quoted(column); };
+  query.sql += has_one_of(op, asked_keys(op), name, [&](const Value& value) { return query.bind(value); });
+  return query;
+}
+
 PostgresQuery postgres_query(const ListRows& op) {
   const std::string keys = column_list(op.key_columns);
   PostgresQuery query("SELECT " + column_list(op.columns) + from(op.table));

@@ -17,6 +17,7 @@
 namespace sluice::sql {
 
 PostgresQuery postgres_query(const ReadRow& op);
+PostgresQuery postgres_query(const ReadRows& op);
 PostgresQuery postgres_query(const ListRows& op);
 
 // A row write in steps of one statement each, where what one gave decides about the next: an UPDATE and, when there was

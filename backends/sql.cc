@@ -11,6 +11,7 @@ struct Namer {
   const char* operator()(const Ping&) const { return "ping"; }
   const char* operator()(const Describe&) const { return "describe"; }
   const char* operator()(const ReadRow&) const { return "read_row"; }
+  const char* operator()(const ReadRows&) const { return "read_rows"; }
   const char* operator()(const ReplaceRow&) const { return "replace_row"; }
   const char* operator()(const MergeRow&) const { return "merge_row"; }
   const char* operator()(const DeleteRow&) const { return "delete_row"; }
@@ -27,6 +28,7 @@ struct Describer {
   std::string operator()(const Ping&) const { return "reaching the database"; }
   std::string operator()(const Describe& op) const { return "describing the table '" + op.table + "'"; }
   std::string operator()(const ReadRow& op) const { return "reading a row of '" + op.table + "'"; }
+  std::string operator()(const ReadRows& op) const { return "reading rows of '" + op.table + "'"; }
   std::string operator()(const ReplaceRow& op) const { return "writing a row of '" + op.table + "'"; }
   std::string operator()(const MergeRow& op) const { return "updating a row of '" + op.table + "'"; }
   std::string operator()(const DeleteRow& op) const { return "deleting a row of '" + op.table + "'"; }

@@ -105,6 +105,19 @@ struct ReadRow {
   bool operator==(const ReadRow&) const = default;
 };
 
+// Of a ReadRows.
+inline constexpr std::size_t kReadRowsMax = 256;
+
+// The rows with these keys, at most kReadRowsMax, as they are at one moment: Result.rows holds those that exist, in no
+// order; each begins with its key columns, then come its `columns`.
+struct ReadRows {
+  std::string table;
+  std::vector<std::string> key_columns;
+  std::vector<std::vector<Value>> keys;  // in the order of key_columns; at least one
+  std::vector<std::string> columns;
+  bool operator==(const ReadRows&) const = default;
+};
+
 // The keys of ReplaceRow, MergeRow and DeleteRow name one row: Failure::schema when several rows have the key.
 // Inserts the row or replaces the listed columns of the one with this key (never another row: a second unique key that
 // collides is Failure::refused). `reset` are columns that get their default. Result.affected: 1 inserted, 0 replaced.
@@ -241,8 +254,8 @@ struct CheckDurability {
   bool operator==(const CheckDurability&) const = default;
 };
 
-using Op = std::variant<Ping, Describe, ReadRow, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter, FlushCounters,
-                        ModifyRow, RunStatement, WriteRows, CheckDurability>;
+using Op = std::variant<Ping, Describe, ReadRow, ReadRows, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter,
+                        FlushCounters, ModifyRow, RunStatement, WriteRows, CheckDurability>;
 
 const char* name(const Op& op);      // "read_row": a metric label
 std::string describe(const Op& op);  // what it does, for messages: "reading a row of 'users'"

@@ -93,6 +93,7 @@ class SqliteSession final : public Session {
   Result read(const CheckDurability&) { return {}; }  // SqliteConnection sets what it needs itself
   Result read(const Ping&) { return failed(reader_.execute("PRAGMA schema_version")); }
   Result read(const ReadRow& op) { return sqlite_run(reader_, op); }
+  Result read(const ReadRows& op) { return sqlite_run(reader_, op); }
   Result read(const ListRows& op) { return sqlite_run(reader_, op); }
   Result read(const ReadCounter& op) { return sqlite_run(reader_, op); }
   Result read(const Describe& op) {

@@ -147,6 +147,20 @@ Result sqlite_run(SqliteConnection& connection, const ReadRow& op) {
   return result;
 }
 
+Result sqlite_run(SqliteConnection& connection, const ReadRows& op) {
+  const auto name = [&](const std::string& column) { return qualified(op.table, column); };
+  const auto mark = [](const Value&) { return std::string("?"); };
+  const auto keys = asked_keys(op);
+  SqliteQuery query(connection, select(op.table, all_columns(op)) + " WHERE " + has_one_of(op, keys, name, mark));
+  for (const auto* key : keys) {
+    for (const Value& value : *key) query.bind(value);
+  }
+  Result result;
+  while (query.next()) result.rows.push_back(query.row());
+  result.error = query.error();
+  return result;
+}
+
 Result sqlite_run(SqliteConnection& connection, const ListRows& op) {
   const auto key = [&](const std::string& column) { return qualified(op.table, column); };
   const std::string keys = joined(op.key_columns, ", ", key);

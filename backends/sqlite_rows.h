@@ -8,6 +8,7 @@
 namespace sluice::sql {
 
 Result sqlite_run(SqliteConnection& connection, const ReadRow& op);
+Result sqlite_run(SqliteConnection& connection, const ReadRows& op);
 Result sqlite_run(SqliteConnection& connection, const ListRows& op);
 
 // Inside a transaction that writes, after SqliteSchema::refresh(). A failure may leave half of the operation behind:

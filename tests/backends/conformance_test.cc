@@ -13,6 +13,7 @@ namespace sluice::sql {
 namespace {
 
 using testing::HasSubstr;
+using testing::UnorderedElementsAre;
 constexpr std::int64_t kBig = 9007199254740993;  // 2^53 + 1: no double holds it
 
 class Rows : public Conformance {
@@ -68,11 +69,50 @@ TEST_P(Rows, ReadRowGivesTheColumnsInTheirOrderAndNothingOfAnAbsentKey) {
   EXPECT_TRUE(run(ReadRow{"fruit", {{"id", std::int64_t{9}}}, {"name"}}).rows.empty());
 }
 
+TEST_P(Rows, ReadRowsGivesTheRowsThatThereAreEachWithItsKey) {
+  query("INSERT INTO fruit (id, name) VALUES (2, 'pear'), (4, 'fig')");
+  const std::vector<std::vector<Value>> keys{{std::int64_t{1}}, {std::int64_t{3}}, {std::int64_t{4}}};
+  const Result result = run(ReadRows{"fruit", {"id"}, keys, {"name", "colour"}});
+  EXPECT_TRUE(is_ok(result));
+  EXPECT_THAT(result.rows, UnorderedElementsAre(Row{std::int64_t{1}, std::string("apple"), std::string("red")},
+                                                Row{std::int64_t{4}, std::string("fig"), std::string("green")}));
+  EXPECT_TRUE(run(ReadRows{"fruit", {"id"}, {{std::int64_t{3}}}, {"name"}}).rows.empty());
+}
+
+TEST_P(Rows, ReadRowsTellsKeysOfSeveralColumnsApart) {
+  query("CREATE TABLE seats (hall VARCHAR(20), seat BIGINT, who VARCHAR(20), PRIMARY KEY (hall, seat))");
+  query("INSERT INTO seats VALUES ('a', 1, 'ann'), ('a', 2, 'bob'), ('b', 1, 'cid')");
+  const std::vector<std::vector<Value>> keys{
+      {std::string("a"), std::int64_t{2}}, {std::string("b"), std::int64_t{1}}, {std::string("b"), std::int64_t{2}}};
+  EXPECT_THAT(run(ReadRows{"seats", {"hall", "seat"}, keys, {"who"}}).rows,
+              UnorderedElementsAre(Row{std::string("a"), std::int64_t{2}, std::string("bob")},
+                                   Row{std::string("b"), std::int64_t{1}, std::string("cid")}));
+}
+
+TEST_P(Rows, ReadRowsTakesAsManyKeysAsItMay) {
+  for (std::int64_t i = 2; i <= static_cast<std::int64_t>(kReadRowsMax); i += 50) {
+    query("INSERT INTO fruit (id, name) VALUES (" + std::to_string(i) + ", 'n" + std::to_string(i) + "')");
+  }
+  ReadRows read{"fruit", {"id"}, {}, {"name"}};
+  for (std::size_t i = 1; i <= kReadRowsMax; ++i) read.keys.push_back({static_cast<std::int64_t>(i)});
+  const Result result = run(read);
+  EXPECT_TRUE(is_ok(result));
+  EXPECT_EQ(result.rows.size(), 7U);
+}
+
+TEST_P(Rows, ReadRowsFindsTextsAndBytesByTheirKey) {
+  query("CREATE TABLE notes (id " + database->bytes_type() + " NOT NULL, t VARCHAR(20))");
+  query(std::string("INSERT INTO notes VALUES (") + (is("postgresql") ? "'\\x00ff'" : "x'00ff'") + ", 'raw')");
+  const Blob id{std::string("\0\xff", 2)};
+  EXPECT_EQ(run(ReadRows{"notes", {"id"}, {{id}, {Blob{"no"}}}, {"t"}}).rows,
+            (std::vector<Row>{Row{id, std::string("raw")}}));
+}
+
 TEST_P(Rows, AMissingTableOrColumnIsASchemaErrorForEveryOperation) {
   const std::vector<Bound> key{{"id", std::int64_t{1}}};
-  for (const Op& op :
-       std::vector<Op>{Describe{"nuts"}, ReadRow{"nuts", key, {"id"}}, ReplaceRow{"nuts", key, {}, {}},
-                       MergeRow{"nuts", key, {}}, DeleteRow{"nuts", key}, ListRows{"nuts", {"id"}, {"id"}, {}, 1}}) {
+  for (const Op& op : std::vector<Op>{Describe{"nuts"}, ReadRow{"nuts", key, {"id"}}, ReplaceRow{"nuts", key, {}, {}},
+                                      ReadRows{"nuts", {"id"}, {{std::int64_t{1}}}, {"id"}}, MergeRow{"nuts", key, {}},
+                                      DeleteRow{"nuts", key}, ListRows{"nuts", {"id"}, {"id"}, {}, 1}}) {
     const Result result = run(op);
     EXPECT_TRUE(fails(result, Failure::schema, "42P01")) << name(op);
     EXPECT_THAT(result.error.message, HasSubstr("shop"));
