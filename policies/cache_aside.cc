@@ -2,7 +2,7 @@
 #include <memory>
 #include <utility>
 
-#include "policies/replies.h"
+#include "policies/expire.h"
 #include "policies/row_policy.h"
 
 namespace sluice::policies {
@@ -10,8 +10,15 @@ namespace {
 
 class CacheAside : public RowPolicy {
  public:
-  using RowPolicy::RowPolicy;
-  std::unique_ptr<Operation> begin(Request request) override { return begin_read(std::move(request)); }
+  // GETEX reads, and is a write of the copy.
+  explicit CacheAside(const conf::PolicyOptions& options) : RowPolicy(options) {
+    if (options.fills()) set_handling(resp::CommandId::getex, Handling::operate);
+  }
+
+  std::unique_ptr<Operation> begin(Request request) override {
+    if (request.verb == Verb::command) return make_expire(shared(), std::move(request));
+    return begin_read(std::move(request));
+  }
 };
 
 }  // namespace

@@ -2,9 +2,12 @@
 #include "policies/load.h"
 
 #include <algorithm>
+#include <span>
+#include <unordered_map>
 #include <utility>
 
 #include "policies/fuse_scripts.h"
+#include "policies/read.h"
 #include "policies/replies.h"
 #include "policies/rights.h"
 
@@ -13,41 +16,74 @@ namespace {
 
 constexpr Milliseconds kPollMin{5};
 constexpr Milliseconds kPollMax{50};
+// Added to one random number it makes others, far apart (the golden section): what is filled together does not expire
+// together.
+constexpr std::uint64_t kApart = 0x9E3779B97F4A7C15ULL;
 
+// One of the keys that a Load is about.
+struct Target {
+  enum class Stage : std::uint8_t {
+    idle,     // not begun, or another operation leads its flight
+    leasing,  // we lead: the lease is to be asked for, again if somebody else has it
+    reading,  // SQL is to be asked
+    filling,  // Redis is to be told what SQL said
+    landed,   // there is an answer
+  };
+
+  explicit Target(const std::string& redis_key) : key(redis_key), side(side_key(redis_key)) {}
+
+  std::string key, side;
+  std::vector<sql::Bound> row_key;
+  Stage stage = Stage::idle;
+  bool leased = false;                // what is read may be stored
+  bool read = false;                  // SQL has answered
+  bool missed = false;                // counted as a miss, or as the hit that it is by now
+  Answer found;                       // while the fill is under way
+  std::optional<std::int64_t> until;  // when the row's time is over (ttl_column), as Unix time in milliseconds
+  std::shared_ptr<const Answer> answer;
+};
+
+using Stage = Target::Stage;
+
+// Each step does its part for all keys that are at this stage, in one call.
 class Load : public Operation {
  public:
-  Load(Shared& shared, Request request)
-      : shared_(shared), options_(shared.options), request_(std::move(request)), side_(side_key(request_.key)) {}
+  Load(Shared& shared, Request request) : shared_(shared), options_(shared.options), request_(std::move(request)) {
+    add_targets();
+  }
 
   Step start(Turn& turn) override {
-    shared_.metrics.misses.add();
     began_ = turn.now;
     token_ = make_token(turn);
-    if (side_.empty()) return finish_error(key_without_side(options_));
+    for (const Target& target : targets_) {
+      if (target.side.empty()) return finish_error(key_without_side(options_));
+    }
     if (request_.redis_down && !may_bypass_redis()) return finish_error(upstream_unavailable(), true);
     redis_ = !request_.redis_down;
-    if (request_.distrust) return drop_copy();
+    if (request_.distrust) return drop_copies();
     return join(turn);
   }
 
   Step resume(Event event, Turn& turn) override {
     switch (state_) {
       case State::awaiting_drop:
-        return copy_dropped(event, turn);
+        return copies_dropped(event, turn);
       case State::awaiting_flight:
         return flight_landed(turn);
       case State::awaiting_schema:
         return schema_known(event, turn);
-      case State::awaiting_lease:
-        return lease_answered(event, turn);
+      case State::awaiting_leases:
+        return leases_answered(event, turn);
       case State::sleeping:
-        return ask_lease(turn);
+        return ask_leases(turn);
       case State::awaiting_slot:
         return slot_freed(turn);
-      case State::awaiting_row:
-        return row_read(event, turn);
-      case State::awaiting_fill:
-        return fill_answered(event, turn);
+      case State::awaiting_rows:
+        return rows_read(event, turn);
+      case State::awaiting_fills:
+        return fills_answered(event, turn);
+      case State::awaiting_redis:
+        return redis_said(event);
     }
     return Finish{};
   }
@@ -57,12 +93,47 @@ class Load : public Operation {
     awaiting_drop,
     awaiting_flight,
     awaiting_schema,
-    awaiting_lease,
+    awaiting_leases,
     sleeping,
     awaiting_slot,
-    awaiting_row,
-    awaiting_fill,
+    awaiting_rows,
+    awaiting_fills,
+    awaiting_redis,
   };
+
+  // --- The keys
+
+  void add_targets() {
+    const bool several = reads_several(request_.command->id);
+    const std::size_t end = several ? request_.args.size() : 2;
+    for (std::size_t i = 1; i < end; ++i) {
+      const std::string& key = several ? request_.args[i] : request_.key;
+      const auto [at, first] = places_.try_emplace(key, targets_.size());
+      if (first) targets_.emplace_back(key);
+    }
+  }
+
+  // The targets at this stage, at most `most`; valid until the operation ends.
+  std::vector<Target*> at(Stage stage, std::size_t most = SIZE_MAX) {
+    std::vector<Target*> found;
+    for (Target& target : targets_) {
+      if (target.stage == stage && found.size() < most) found.push_back(&target);
+    }
+    return found;
+  }
+  bool any(Stage stage) const {
+    return std::any_of(targets_.begin(), targets_.end(), [&](const Target& target) { return target.stage == stage; });
+  }
+  bool any_lease() const {
+    return std::any_of(targets_.begin(), targets_.end(),
+                       [](const Target& target) { return target.stage == Stage::reading && target.leased; });
+  }
+
+  void count_miss(Target& target) {
+    if (!std::exchange(target.missed, true)) shared_.metrics.misses.add();
+  }
+
+  // --- Before anything is read
 
   // Without Redis nobody can say what this user may read.
   bool may_bypass_redis() const {
@@ -71,55 +142,94 @@ class Load : public Operation {
   }
   const char* kind() const { return options_.value == conf::ValueMode::hash ? "H" : "S"; }
 
-  // Nobody has asked Redis yet whether this user may read the key.
-  Step drop_copy() {
+  // Nobody has asked Redis yet whether this user may read the keys.
+  Step drop_copies() {
     state_ = State::awaiting_drop;
     const bool asks = !request_.acl_user.empty() && !granted_;
     if (asks) return CallRedis{{ask_rights(request_.acl_user, request_.args)}};
     granted_ = true;
-    return CallRedis{{{&fuse::inval(), {"2", request_.key, side_}}}};
+    CallRedis call;
+    for (const Target& target : targets_) call.commands.push_back({&fuse::inval(), {"2", target.key, target.side}});
+    return call;
   }
 
-  Step copy_dropped(const Event& event, Turn& turn) {
+  Step copies_dropped(const Event& event, Turn& turn) {
     const resp::Reply* const reply = reply_at(event, 0);
     if (reply == nullptr) return finish_error(upstream_unavailable(), true);
     if (granted_) return join(turn);
     if (const auto denied = denial(*reply)) return finish_error(*denied);
     granted_ = true;
-    return drop_copy();
+    return drop_copies();
   }
 
+  // --- Single flight
+
+  // Leads the flights of the keys that nobody leads yet. Only when there are none it waits, for one at a time: who
+  // leads never waits for another who may wait for it.
   Step join(Turn& turn) {
-    if (shared_.flights.join(request_.key, turn.self)) return lead(turn);
+    std::size_t led = 0;
+    for (Target& target : targets_) {
+      if (target.stage != Stage::idle || led == sql::kReadRowsMax || shared_.flights.is_led(target.key)) continue;
+      shared_.flights.join(target.key, turn.self);
+      target.stage = Stage::leasing;
+      ++led;
+    }
+    if (led != 0) return lead(turn);
+    const std::vector<Target*> others = at(Stage::idle, 1);
+    if (others.empty()) return answer();
+    followed_ = others[0];
+    count_miss(*followed_);
+    shared_.flights.join(followed_->key, turn.self);
     shared_.metrics.waits.add();
     state_ = State::awaiting_flight;
     return Park{};
   }
 
   Step flight_landed(Turn& turn) {
-    const auto answer = shared_.flights.take(turn.self);
-    if (!answer) return lead(turn);
-    return finish(*answer, options_.value, request_.version);
+    auto answer = shared_.flights.take(turn.self);
+    followed_->stage = answer ? Stage::landed : Stage::leasing;
+    followed_->answer = std::move(answer);
+    return followed_->answer ? join(turn) : lead(turn);
   }
 
   Step lead(Turn& turn) {
     state_ = State::awaiting_schema;
+    poll_ = Milliseconds(0);
     if (auto step = shared_.schema.ask(turn)) return *std::move(step);
-    return map_key(turn);
+    return map_keys(turn);
   }
 
   Step schema_known(const Event& event, Turn& turn) {
-    if (const auto error = shared_.schema.take(event, turn)) return land_sql_error(*error, turn);
-    return map_key(turn);
+    const auto error = shared_.schema.take(event, turn);
+    if (!error) return map_keys(turn);
+    shared_.metrics.load_errors.add();
+    for (Target* target : at(Stage::leasing)) land(*target, sql_answer(*error), true, turn);
+    return go_on(turn);
   }
 
-  Step map_key(Turn& turn) {
+  Step map_keys(Turn& turn) {
     mapping_ = shared_.schema.mapping();
-    auto key = mapping_->key(request_.key);
-    if (!key) return land({}, true, turn);  // no row can have this key: it stays absent, SQL is not asked
-    key_ = std::move(*key);
-    return redis_ ? ask_lease(turn) : take_slot(turn);
+    for (Target* target : at(Stage::leasing)) {
+      auto key = mapping_->key(target->key);
+      if (!key) {
+        land(*target, {}, true, turn);  // no row can have this key: it stays absent, SQL is not asked
+        continue;
+      }
+      target->row_key = std::move(*key);
+      if (!redis_) target->stage = Stage::reading;
+    }
+    return any(Stage::leasing) ? ask_leases(turn) : go_on(turn);
   }
+
+  // What is to be done for the keys it leads; then the others.
+  Step go_on(Turn& turn) {
+    if (any(Stage::reading)) return take_slot(turn);
+    if (any(Stage::filling)) return fill(turn);
+    if (any(Stage::leasing)) return wait_for_others();
+    return join(turn);
+  }
+
+  // --- Leases
 
   // Errors of a Redis that takes no writes now, which a plain GET would not meet.
   static bool refuses_writes(std::string_view error) {
@@ -127,62 +237,88 @@ class Load : public Operation {
            error.starts_with("NOREPLICAS ");
   }
 
-  Step ask_lease(Turn& turn) {
-    state_ = State::awaiting_lease;
+  Step ask_leases(Turn& turn) {
+    state_ = State::awaiting_leases;
     leased_at_ = turn.now;
-    shared_.flights.seal(request_.key);
-    return CallRedis{
-        {{&fuse::lease(), {"2", request_.key, side_, token_, std::to_string(options_.load_timeout.count()), kind()}}}};
+    wait_ = kPollMax;
+    CallRedis call;
+    for (const Target* target : at(Stage::leasing)) {
+      shared_.flights.seal(target->key);
+      call.commands.push_back(
+          {&fuse::lease(),
+           {"2", target->key, target->side, token_, std::to_string(options_.load_timeout.count()), kind()}});
+    }
+    return call;
   }
 
-  Step lease_answered(const Event& event, Turn& turn) {
-    const resp::Reply* const reply = reply_at(event, 0);
-    if (reply == nullptr) return without_redis(upstream_unavailable(), true, turn);
-    if (reply->is_error()) {
-      if (reply->text.starts_with("WRONGTYPE")) return land(failure(reply->text), true, turn);
-      if (refuses_writes(reply->text)) {  // Redis is full or a replica: SQL has the row all the same
-        shared_.flights.reopen(request_.key);
-        return take_slot(turn);
+  Step leases_answered(const Event& event, Turn& turn) {
+    const std::vector<Target*> asked = at(Stage::leasing);
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      if (const resp::Reply* const reply = reply_at(event, i)) {
+        lease_answered(*asked[i], *reply, turn);
+      } else {
+        without_redis(*asked[i], upstream_unavailable(), true, turn);
       }
-      return without_redis(reply->text, false, turn);
     }
-    const std::string& verdict = item(*reply, 0).text;
-    if (verdict == "HIT") return land(present(item(*reply, 1)), true, turn);
+    return go_on(turn);
+  }
+
+  void lease_answered(Target& target, const resp::Reply& reply, Turn& turn) {
+    const std::string& verdict = item(reply, 0).text;
+    if (verdict == "HIT") {
+      if (!std::exchange(target.missed, true)) shared_.metrics.hits.add();
+      return land(target, present(item(reply, 1)), true, turn);
+    }
+    count_miss(target);
+    if (reply.is_error()) return lease_failed(target, reply.text, turn);
     if (verdict == "NEG") {
       shared_.metrics.negative_hits.add();
-      return land({}, true, turn);
+      return land(target, {}, true, turn);
     }
-    shared_.flights.reopen(request_.key);
-    if (verdict == "WAIT") return wait_for_other(Milliseconds(item(*reply, 1).integer), turn);
-    leased_ = true;
-    return take_slot(turn);
+    shared_.flights.reopen(target.key);
+    if (verdict == "WAIT") return look_again(target, Milliseconds(item(reply, 1).integer), turn);
+    target.leased = true;
+    target.stage = Stage::reading;
   }
 
-  // Another proxy reads this row. When that takes too long we read it too, and do not store it.
-  Step wait_for_other(Milliseconds left, Turn& turn) {
-    if (poll_ == Milliseconds(0)) shared_.metrics.waits.add();
-    if (turn.now - began_ >= options_.load_timeout) return take_slot(turn);
-    poll_ = std::clamp(poll_ * 2, kPollMin, kPollMax);
-    state_ = State::sleeping;
-    return Sleep{std::clamp(left, kPollMin, poll_)};
+  void lease_failed(Target& target, const std::string& error, Turn& turn) {
+    if (error.starts_with("WRONGTYPE")) return land(target, failure(error), true, turn);
+    if (!refuses_writes(error)) return without_redis(target, error, false, turn);
+    shared_.flights.reopen(target.key);  // Redis is full or a replica: SQL has the row all the same
+    target.stage = Stage::reading;
   }
 
-  Step without_redis(const std::string& error, bool close, Turn& turn) {
+  void without_redis(Target& target, const std::string& error, bool close, Turn& turn) {
     if (!may_bypass_redis()) {
       Answer answer = failure(error);
       answer.close = close;
-      return land(std::move(answer), true, turn);
+      return land(target, std::move(answer), true, turn);
     }
     redis_ = false;
-    shared_.flights.reopen(request_.key);
-    return take_slot(turn);
+    shared_.flights.reopen(target.key);
+    target.stage = Stage::reading;
   }
 
+  // Another proxy reads this row. When that takes too long we read it too, and do not store it.
+  void look_again(Target& target, Milliseconds left, Turn& turn) {
+    if (poll_ == Milliseconds(0)) shared_.metrics.waits.add();
+    if (turn.now - began_ >= options_.load_timeout) target.stage = Stage::reading;
+    wait_ = std::min(wait_, left);
+  }
+
+  Step wait_for_others() {
+    poll_ = std::clamp(poll_ * 2, kPollMin, kPollMax);
+    state_ = State::sleeping;
+    return Sleep{std::clamp(wait_, kPollMin, poll_)};
+  }
+
+  // --- SQL
+
   Step take_slot(Turn& turn) {
-    queued_at_ = leased_ ? leased_at_ : turn.now;
+    queued_at_ = any_lease() ? leased_at_ : turn.now;
     switch (shared_.slots.acquire(turn.self)) {
       case LoadSlots::Got::now:
-        return read_row(turn);
+        return read_rows(turn);
       case LoadSlots::Got::later:
         state_ = State::awaiting_slot;
         return Park{};
@@ -193,87 +329,168 @@ class Load : public Operation {
   }
 
   Step slot_freed(Turn& turn) {
-    if (turn.now - queued_at_ < options_.load_timeout) return read_row(turn);
+    if (turn.now - queued_at_ < options_.load_timeout) return read_rows(turn);
     shared_.slots.release(turn);
     return too_many_loads(turn);
   }
 
   Step too_many_loads(Turn& turn) {
     shared_.metrics.load_errors.add();
-    return give_up(failure(sql_failed(options_, {sql::Failure::unavailable, "", "too many loads wait for SQL"})), turn);
+    const sql::Error error{sql::Failure::unavailable, "", "too many loads wait for SQL"};
+    for (Target* target : at(Stage::reading)) give_up(*target, failure(sql_failed(options_, error)), turn);
+    return go_on(turn);
   }
 
-  Step read_row(Turn& turn) {
-    state_ = State::awaiting_row;
+  // The rows of the next query.
+  std::vector<Target*> batch() { return at(Stage::reading, one_by_one_ ? 1 : sql::kReadRowsMax); }
+
+  Step read_rows(Turn& turn) {
+    state_ = State::awaiting_rows;
     Milliseconds left = options_.load_timeout;
-    if (leased_) left -= std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
-    if (!redis_) shared_.flights.seal(request_.key);
-    return CallSql{sql::ReadRow{options_.table, key_, mapping_->columns()}, std::max(left, Milliseconds(1))};
+    if (any_lease()) left -= std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
+    left = std::max(left, Milliseconds(1));
+    const std::vector<Target*> wanted = batch();
+    for (const Target* target : wanted) {
+      if (!redis_) shared_.flights.seal(target->key);
+    }
+    if (wanted.size() == 1) return CallSql{sql::ReadRow{options_.table, wanted[0]->row_key, mapping_->columns()}, left};
+    sql::ReadRows read{options_.table, {}, {}, mapping_->columns()};
+    for (const sql::Bound& bound : wanted[0]->row_key) read.key_columns.push_back(bound.column);
+    for (const Target* target : wanted) read.keys.push_back(values_of(target->row_key));
+    return CallSql{std::move(read), left};
   }
 
-  Step row_read(Event& event, Turn& turn) {
-    shared_.slots.release(turn);
+  static std::vector<sql::Value> values_of(const std::vector<sql::Bound>& key) {
+    std::vector<sql::Value> values;
+    for (const sql::Bound& bound : key) values.push_back(bound.value);
+    return values;
+  }
+
+  Step rows_read(Event& event, Turn& turn) {
     sql::Result& result = std::get<SqlDone>(event).result;
-    if (result.ok() && !result.rows.empty() && result.rows[0].size() != mapping_->columns().size()) {
+    const std::vector<Target*> wanted = batch();
+    const std::size_t before = wanted.size() == 1 ? 0 : wanted[0]->row_key.size();
+    for (const sql::Row& row : result.rows) {
+      if (!result.ok() || row.size() == before + mapping_->columns().size()) continue;
       result.error = {sql::Failure::schema, "", "the row read has other columns than the table"};
     }
-    if (!result.ok()) return sql_error(result.error, turn);
-    std::optional<Copy> copy;
-    if (!result.rows.empty()) copy = mapping_->copy(result.rows[0]);
-    if (copy) until_ = mapping_->expiry(result.rows[0]);
-    read_ = true;
-    if (copy) answer_ = {Answer::Kind::value, std::move(*copy), {}, false};
-    if (!redis_) return land(is_over() ? Answer{} : std::move(answer_), true, turn);
-    return fill(answer_.kind == Answer::Kind::value ? "VALUE" : "ABSENT", turn);
+    if (!result.ok()) {
+      sql_failed_for(wanted, result.error, turn);
+    } else if (wanted.size() == 1) {
+      take_row(*wanted[0], result.rows.empty() ? nullptr : &result.rows[0], turn);
+    } else {
+      take_rows(wanted, result.rows, turn);
+    }
+    if (any(Stage::reading)) return read_rows(turn);
+    one_by_one_ = false;
+    shared_.slots.release(turn);
+    return go_on(turn);
+  }
+
+  // By their keys. A row that says its key otherwise than the client does is of one that seems to have none: these are
+  // read again, each for itself.
+  void take_rows(const std::vector<Target*>& wanted, std::vector<sql::Row>& rows, Turn& turn) {
+    const std::size_t key_size = wanted[0]->row_key.size();
+    std::unordered_map<std::string, sql::Row> by_key;
+    for (sql::Row& row : rows) {
+      std::string key = mapping_->key_text(std::span(row).first(key_size));
+      row.erase(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(key_size));
+      by_key.try_emplace(std::move(key), std::move(row));
+    }
+    std::vector<Target*> without;
+    for (Target* target : wanted) {
+      const auto found = by_key.extract(mapping_->key_text(values_of(target->row_key)));
+      if (found) {
+        take_row(*target, &found.mapped(), turn);
+      } else {
+        without.push_back(target);
+      }
+    }
+    one_by_one_ = !by_key.empty();
+    if (one_by_one_) return;
+    for (Target* target : without) take_row(*target, nullptr, turn);
+  }
+
+  // `row`: null when there is none.
+  void take_row(Target& target, const sql::Row* row, Turn& turn) {
+    target.read = true;
+    target.stage = Stage::filling;
+    auto copy = row == nullptr ? std::nullopt : mapping_->copy(*row);
+    if (copy) {
+      target.until = mapping_->expiry(*row);
+      target.found = {Answer::Kind::value, std::move(*copy), {}, false};
+    }
+    if (!redis_) land(target, is_over(target) ? Answer{} : std::move(target.found), true, turn);
   }
 
   // By our own clock: without Redis there is no other.
-  bool is_over() const {
+  static bool is_over(const Target& target) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
-    return until_ && *until_ <= std::chrono::duration_cast<Milliseconds>(now).count();
+    return target.until && *target.until <= std::chrono::duration_cast<Milliseconds>(now).count();
   }
 
-  Step sql_error(const sql::Error& error, Turn& turn) {
+  void sql_failed_for(const std::vector<Target*>& wanted, const sql::Error& error, Turn& turn) {
     shared_.metrics.load_errors.add();
     if (error.failure == sql::Failure::schema) shared_.schema.forget();
-    return give_up(sql_answer(error), turn);
+    for (Target* target : wanted) give_up(*target, sql_answer(error), turn);
   }
 
   // Nothing was read: the lease is given back, so that nobody waits for it.
-  Step give_up(Answer answer, Turn& turn) {
-    if (!leased_) return land(std::move(answer), true, turn);
-    answer_ = std::move(answer);
-    return fill("NONE", turn);
+  void give_up(Target& target, Answer answer, Turn& turn) {
+    if (!target.leased) return land(target, std::move(answer), true, turn);
+    target.found = std::move(answer);
+    target.stage = Stage::filling;
   }
 
-  Step fill(const char* what, Turn& turn) {
-    state_ = State::awaiting_fill;
-    shared_.flights.seal(request_.key);
-    const bool value = answer_.kind == Answer::Kind::value;
-    const Milliseconds ttl = value ? jittered(options_.ttl, options_.ttl_jitter, turn.random) : options_.negative_ttl;
-    RedisCommand command{&fuse::fill(),
-                         {"2", request_.key, side_, token_, kind(), what, std::to_string(ttl.count()),
-                          std::to_string(options_.fuse.count()), until_ ? std::to_string(*until_) : ""}};
-    if (value && options_.value == conf::ValueMode::hash) {
-      command.args.insert(command.args.end(), answer_.copy.fields.begin(), answer_.copy.fields.end());
-    } else if (value) {
-      command.args.push_back(answer_.copy.text);
+  // --- The fill
+
+  Step fill(Turn& turn) {
+    state_ = State::awaiting_fills;
+    CallRedis call;
+    std::uint64_t random = turn.random;
+    for (Target* target : at(Stage::filling)) {
+      shared_.flights.seal(target->key);
+      call.commands.push_back(fill_command(*target, random));
+      random += kApart;
     }
-    return CallRedis{{std::move(command)}};
+    return call;
   }
 
-  Step fill_answered(const Event& event, Turn& turn) {
-    const resp::Reply* const reply = reply_at(event, 0);
-    if (reply == nullptr || reply->is_error()) return land(std::move(answer_), !read_, turn);
+  RedisCommand fill_command(const Target& target, std::uint64_t random) const {
+    const bool value = target.found.kind == Answer::Kind::value;
+    const char* const what = !target.read ? "NONE" : value ? "VALUE" : "ABSENT";
+    const Milliseconds ttl = value ? jittered(options_.ttl, options_.ttl_jitter, random) : options_.negative_ttl;
+    RedisCommand command{&fuse::fill(),
+                         {"2", target.key, target.side, token_, kind(), what, std::to_string(ttl.count()),
+                          std::to_string(options_.fuse.count()), target.until ? std::to_string(*target.until) : ""}};
+    const Copy& copy = target.found.copy;
+    if (value && options_.value == conf::ValueMode::hash) {
+      command.args.insert(command.args.end(), copy.fields.begin(), copy.fields.end());
+    } else if (value) {
+      command.args.push_back(copy.text);
+    }
+    return command;
+  }
+
+  Step fills_answered(const Event& event, Turn& turn) {
+    const std::vector<Target*> told = at(Stage::filling);
+    for (std::size_t i = 0; i < told.size(); ++i) fill_answered(*told[i], reply_at(event, i), turn);
+    return go_on(turn);
+  }
+
+  void fill_answered(Target& target, const resp::Reply* reply, Turn& turn) {
+    if (reply == nullptr || reply->is_error()) return land(target, std::move(target.found), !target.read, turn);
     const std::string& verdict = item(*reply, 0).text;
-    if (verdict == "PRESENT") return land(present(item(*reply, 1)), true, turn);
-    if (verdict == "EXPIRED") answer_ = {};
+    if (verdict == "PRESENT") return land(target, present(item(*reply, 1)), true, turn);
+    if (verdict == "EXPIRED") target.found = {};
     const bool stored = verdict == "STORED" || (verdict == "EXPIRED" && item(*reply, 1).integer == 1);
-    if (leased_ && read_) (stored ? shared_.metrics.fills : shared_.metrics.fills_rejected).add();
-    return land(std::move(answer_), stored || !read_, turn);
+    if (target.leased && target.read) (stored ? shared_.metrics.fills : shared_.metrics.fills_rejected).add();
+    land(target, std::move(target.found), stored || !target.read, turn);
   }
 
-  Answer present(const resp::Reply& value) const {
+  // --- Answers
+
+  static Answer present(const resp::Reply& value) {
     Answer answer{Answer::Kind::value, {value.text, {}}, {}, false};
     for (const resp::Reply& item : value.items) answer.copy.fields.push_back(item.text);
     return answer;
@@ -286,35 +503,60 @@ class Load : public Operation {
     return failure(sql_failed(options_, error));
   }
 
-  Step land_sql_error(const sql::Error& error, Turn& turn) {
-    shared_.metrics.load_errors.add();
-    return land(sql_answer(error), true, turn);
+  void land(Target& target, Answer answer, bool share, Turn& turn) {
+    count_miss(target);
+    target.stage = Stage::landed;
+    target.answer = std::make_shared<const Answer>(std::move(answer));
+    shared_.flights.land(target.key, share ? target.answer : nullptr, turn);
   }
 
-  Step land(Answer answer, bool share, Turn& turn) {
-    const auto landed = std::make_shared<const Answer>(std::move(answer));
-    shared_.flights.land(request_.key, share ? landed : nullptr, turn);
-    return finish(*landed, options_.value, request_.version);
+  Step answer() {
+    if (redis_ && asks_redis(request_.command->id, *targets_[0].answer)) {
+      state_ = State::awaiting_redis;
+      return CallRedis{{{nullptr, {std::string(request_.command->name), request_.key}}}};
+    }
+    return finish();
+  }
+
+  Step redis_said(const Event& event) {
+    const resp::Reply* const reply = reply_at(event, 0);
+    const bool gone = reply == nullptr || (reply->integer < -1 && reply->type == resp::Reply::Type::integer);
+    if (gone) return finish();
+    Finish said;
+    if (reply->type == resp::Reply::Type::integer) resp::append_integer(said.reply, reply->integer);
+    if (reply->type == resp::Reply::Type::status) resp::append_status(said.reply, reply->text);
+    return said.reply.empty() ? finish() : said;
+  }
+
+  Finish finish() const {
+    std::vector<const Answer*> answers;
+    if (reads_several(request_.command->id)) {
+      for (std::size_t i = 1; i < request_.args.size(); ++i) {
+        answers.push_back(targets_[places_.at(request_.args[i])].answer.get());
+      }
+    } else {
+      answers.push_back(targets_[0].answer.get());
+    }
+    return finish_read({*request_.command, request_.args, request_.version, options_.value}, answers);
   }
 
   Shared& shared_;
   const conf::PolicyOptions& options_;
   const Request request_;
-  const std::string side_;
+  std::vector<Target> targets_;                          // distinct keys, in their order
+  std::unordered_map<std::string, std::size_t> places_;  // by key, in targets_
   State state_ = State::awaiting_flight;
   TimePoint began_;
   std::string token_;
-  bool granted_ = false;  // the user's rights are known
-  bool redis_ = true;     // ask and fill Redis
-  bool leased_ = false;   // what is read may be stored
-  bool read_ = false;     // SQL has answered
+  bool granted_ = false;        // the user's rights are known
+  bool redis_ = true;           // ask and fill Redis
+  bool one_by_one_ = false;     // each row has a query of its own
+  Target* followed_ = nullptr;  // whose flight is waited for
   TimePoint leased_at_;
   TimePoint queued_at_;   // since when the read has been waiting for its turn
   Milliseconds poll_{0};  // the last pause
+  Milliseconds wait_{0};  // until the first lease of others is over
   std::shared_ptr<const Mapping> mapping_;
-  std::vector<sql::Bound> key_;
-  Answer answer_;                      // while the fill is under way
-  std::optional<std::int64_t> until_;  // when the row's time is over (ttl_column), as Unix time in milliseconds
 };
 
 }  // namespace

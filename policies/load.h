@@ -8,7 +8,8 @@
 
 namespace sluice::policies {
 
-// For Verb::miss of GET (json, raw) and HGETALL (hash). `shared` must outlive it.
+// For Verb::miss of a command that is_filled(). The keys of MGET and EXISTS, all of this policy, are those in `args`:
+// what is not in Redis is read by one query. `shared` must outlive it.
 std::unique_ptr<Operation> make_load(Shared& shared, Request request);
 
 }  // namespace sluice::policies

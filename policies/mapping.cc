@@ -35,6 +35,8 @@ bool may_reset(const Mapping::Field& field) {
   return !field.is_key && !field.in_primary_key && !field.column.generated;
 }
 
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
 // A client's name in an error: short enough for a line.
 std::string shortened(std::string_view name) {
   constexpr std::size_t kShown = 64;
@@ -147,6 +149,17 @@ Checked<std::vector<sql::Bound>> Mapping::key(std::string_view redis_key) const 
     bound.push_back({key_[i].name, std::move(*value)});
   }
   return bound;
+}
+
+// A column that is not exact is that of a UUID, which every key has in lower case.
+std::string Mapping::key_text(std::span<const sql::Value> values) const {
+  std::string all;
+  for (std::size_t i = 0; i < key_.size(); ++i) {
+    std::string text = text_of(values[i], key_[i].type).value_or("");
+    if (!key_[i].exact) std::transform(text.begin(), text.end(), text.begin(), lower);
+    all.append(std::to_string(text.size())).append(1, ':').append(text);
+  }
+  return all;
 }
 
 std::optional<Copy> Mapping::copy(const sql::Row& row) const {

@@ -43,6 +43,8 @@ class Mapping {
 
   // The key columns of a Redis key; refuses a key that is not the one its row would get.
   Checked<std::vector<sql::Bound>> key(std::string_view redis_key) const;
+  // What two values of the key columns, in the order of key(), have in common when they are those of one Redis key.
+  std::string key_text(std::span<const sql::Value> values) const;
   // The columns that copy() and expiry() expect, in order.
   const std::vector<std::string>& columns() const { return columns_; }
   // Nullopt when the row is nothing that Redis could hold: a raw NULL, a hash without fields.

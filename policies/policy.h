@@ -103,7 +103,7 @@ class Operation {
 // What the proxy does with a command on a key that a policy owns.
 enum class Handling : std::uint8_t {
   forward,     // unchanged; the reply passes untouched
-  read,        // forward; when the reply is nil (GET) or empty (HGETALL), begin() with Verb::miss
+  read,        // forward; when the reply is that of an absent key (policies/read.h), begin() with Verb::miss
   operate,     // begin() with Verb::command; nothing is forwarded
   guard,       // forward inside MULTI/EXEC behind guard_command(), which clears the key's lease and negative marker
   invalidate,  // forward, then drop the copy before the reply is passed on

@@ -6,12 +6,12 @@
 
 #include "policies/inspect.h"
 #include "policies/load.h"
+#include "policies/read.h"
 #include "policies/replies.h"
 
 namespace sluice::policies {
 namespace {
 
-using conf::ValueMode;
 using resp::CommandId;
 
 std::size_t index(CommandId id) { return static_cast<std::size_t>(id); }
@@ -49,8 +49,9 @@ std::string reject_text(const conf::PolicyOptions& options, const resp::CommandI
 }
 
 RowPolicy::RowPolicy(const conf::PolicyOptions& options) : shared_(options), handling_(default_handling(options)) {
-  if (!options.fills()) return;
-  set_handling(options.value == ValueMode::hash ? CommandId::hgetall : CommandId::get, Handling::read);
+  for (std::size_t i = 0; options.fills() && i < handling_.size(); ++i) {
+    if (is_filled(options.value, static_cast<CommandId>(i))) handling_[i] = Handling::read;
+  }
 }
 
 Handling RowPolicy::handling(const resp::CommandInfo& command) const { return handling_[index(command.id)]; }

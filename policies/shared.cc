@@ -77,22 +77,6 @@ void KeyQueue::leave(const std::string& key, Turn& turn) {
   at->second.pop_front();
 }
 
-Finish finish(const Answer& answer, conf::ValueMode mode, resp::Version version) {
-  if (answer.kind == Answer::Kind::failed) return finish_error(answer.error, answer.close);
-  Finish step;
-  const bool absent = answer.kind == Answer::Kind::absent;
-  if (mode == conf::ValueMode::hash) {
-    const auto& fields = answer.copy.fields;
-    resp::append_map_header(step.reply, absent ? 0 : fields.size() / 2, version);
-    for (std::size_t i = 0; !absent && i < fields.size(); ++i) resp::append_bulk(step.reply, fields[i]);
-  } else if (absent) {
-    resp::append_nil(step.reply, version);
-  } else {
-    resp::append_bulk(step.reply, answer.copy.text);
-  }
-  return step;
-}
-
 namespace {
 
 std::uint64_t number(OperationId id) { return std::uint64_t{id.generation} << 32U | id.index; }

@@ -75,7 +75,6 @@ struct Answer {
   std::string error;  // failed
   bool close = false;
 };
-Finish finish(const Answer& answer, conf::ValueMode mode, resp::Version version);
 
 // Single flight: of those who miss the same key at once one leads, the others wait for its answer.
 //
@@ -85,6 +84,7 @@ Finish finish(const Answer& answer, conf::ValueMode mode, resp::Version version)
 class Flights {
  public:
   bool join(const std::string& key, OperationId self);  // true: leads; false: park
+  bool is_led(const std::string& key) const { return flights_.contains(key); }
   void seal(const std::string& key);
   void reopen(const std::string& key);  // the call decided nothing: nobody is late any more
   // Ends the flight. Without an answer everybody starts over.

@@ -17,7 +17,8 @@
 
 namespace sluice::policies {
 struct Finish;
-}
+struct Request;
+}  // namespace sluice::policies
 
 namespace sluice::proxy {
 
@@ -45,7 +46,7 @@ class Client final : private Stream::Handler, private Flushable {
   // From the upstream connections.
   void reply_bytes(std::string_view bytes);
   void replies_done(std::uint32_t replies);
-  void read_missed(std::uint32_t policy, std::string_view command);
+  void read_missed(std::uint32_t policy, std::string_view command, std::string_view reply);
   void effect_seen(std::string_view note, std::string_view reply);
   void held_reply(std::string_view note, std::string_view reply);
   void subscription_changed(std::string_view kind, std::int64_t remaining);
@@ -97,7 +98,8 @@ class Client final : private Stream::Handler, private Flushable {
   bool take_sluice(const resp::Command& command);
   bool take_routed(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan,
                    const Route& route);
-  bool take_read(std::string_view wire, std::uint32_t policy);
+  bool take_read(const resp::CommandInfo& info, const resp::Command& command, std::string_view wire,
+                 std::uint32_t policy);
   bool take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan);
   bool take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy);
   bool take_guarded(std::string_view wire, const Session::Plan& plan, bool script);
@@ -129,7 +131,9 @@ class Client final : private Stream::Handler, private Flushable {
   void swallow_reply();
   std::uint64_t open_slot(std::size_t row, const resp::CommandInfo* info, bool write);
   enum class Miss : std::uint8_t { absent, redis_down, distrusted };
-  void begin_miss(std::uint32_t policy, std::string_view wire, Miss why);
+  void begin_miss(std::uint32_t policy, std::string_view wire, Miss why, std::string_view reply = {});
+  void begin_split(const policies::Request& request, std::string_view reply);
+  bool reads_without_redis(std::uint32_t policy, std::string_view wire);
   void apply_effect(Effect effect, std::string_view wire, std::string_view reply);
   Session::Plan plan_of(const resp::Command& command) const;
   void stick_once_done(const resp::Command& command, std::string_view reply);

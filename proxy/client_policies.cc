@@ -1,12 +1,15 @@
 // Client: its commands on policy keys, and the slots their replies wait in.
+#include <algorithm>
 #include <functional>
 #include <utility>
 
 #include "policies/policy.h"
+#include "policies/read.h"
 #include "proxy/client.h"
 #include "proxy/guards.h"
 #include "proxy/loop.h"
 #include "proxy/sluice_dispatch.h"
+#include "proxy/split_read.h"
 #include "resp/encode.h"
 
 namespace sluice::proxy {
@@ -28,6 +31,23 @@ constexpr std::string_view kRefused = "*1\r\n$14\r\nSLUICE-REFUSED\r\n";
 
 std::size_t row_of(std::string_view key) { return std::hash<std::string_view>{}(key); }
 
+// What a policy is asked when it was Redis that had no answer to this read, or could give none.
+policies::Request miss_of(std::string_view wire) {
+  resp::CommandParser parser;
+  resp::Command command;
+  parser.next(wire, command);
+  policies::Request request;
+  request.verb = policies::Verb::miss;
+  request.command = resp::find_command(command.name());
+  request.args.assign(command.args.begin(), command.args.end());
+  request.key = request.args[1];
+  return request;
+}
+
+bool has_several(const policies::Request& request) {
+  return policies::reads_several(request.command->id) && request.args.size() > 2;
+}
+
 // The note of Expect::held: the effect, then the keys whose leases must be cleared.
 std::string held_note(Effect effect, const std::vector<std::string>& keys) {
   return std::string(1, static_cast<char>(effect)) + encode_keys(keys);
@@ -44,7 +64,7 @@ bool Client::take_routed(const resp::CommandInfo& info, const resp::Command& com
     case Route::Kind::forward:
       return forward_copy(wire, plan);
     case Route::Kind::read:
-      return session_.replies_suppressed() ? forward_copy(wire, plan) : take_read(wire, route.policy);
+      return session_.replies_suppressed() ? forward_copy(wire, plan) : take_read(info, command, wire, route.policy);
     case Route::Kind::operate:
       return take_operation(info, command, route.policy);
     case Route::Kind::guard:
@@ -69,7 +89,8 @@ bool Client::forward_copy(std::string_view wire, const Session::Plan& plan) {
   return true;
 }
 
-bool Client::take_read(std::string_view wire, std::uint32_t policy) {
+bool Client::take_read(const resp::CommandInfo& info, const resp::Command& command, std::string_view wire,
+                       std::uint32_t policy) {
   if (replies_.writing()) return false;
   flush_run();
   Upstream* up = upstream();
@@ -77,7 +98,7 @@ bool Client::take_read(std::string_view wire, std::uint32_t policy) {
   if (up == nullptr) {
     if (pool_->expects_shared()) return false;
     const bool redis_up = loop_.anybody().shared() != nullptr;  // and refuses this user
-    if (redis_up || owner.options().on_redis_down != conf::OnRedisDown::sql) return await_upstream();
+    if (redis_up || !reads_without_redis(policy, wire)) return await_upstream();
     begin_miss(policy, wire, Miss::redis_down);
     return true;
   }
@@ -89,7 +110,7 @@ bool Client::take_read(std::string_view wire, std::uint32_t policy) {
   if (up->congested()) return false;
   loop_.metrics().commands_forwarded.add();
   ++outstanding_;
-  up->expect_read(id_, wire, policy);
+  up->expect_read(id_, wire, policy, policies::absence_of(info.id, command.args.size()));
   return true;
 }
 
@@ -251,30 +272,48 @@ void Client::fill(std::uint64_t slot, policies::Finish finish) {
   resume();
 }
 
-void Client::begin_miss(std::uint32_t policy, std::string_view wire, Miss why) {
-  resp::CommandParser parser;
-  resp::Command command;
-  parser.next(wire, command);
-  policies::Request request;
-  request.verb = policies::Verb::miss;
-  request.command = resp::find_command(command.name());
-  request.args.assign(command.args.begin(), command.args.end());
-  request.key = request.args[1];
+// `reply`: what Redis has said, if it was asked.
+void Client::begin_miss(std::uint32_t policy, std::string_view wire, Miss why, std::string_view reply) {
+  policies::Request request = miss_of(wire);
   request.version = session_.version();
   request.redis_down = why == Miss::redis_down;
   request.distrust = why == Miss::distrusted;
   if (request.redis_down) request.acl_user = loop_.user_to_refuse(session_.user());
   if (request.distrust) request.acl_user = loop_.user_to_check(session_.user());
+  if (has_several(request)) return begin_split(request, reply);
   const std::uint64_t slot = open_slot(row_of(request.key), nullptr, false);
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
 }
 
+void Client::begin_split(const policies::Request& request, std::string_view reply) {
+  SplitRead read(loop_.router(), *request.command, request.args, reply);
+  if (read.parts().empty()) {
+    reply_bytes(reply);
+    return replies_done(0);
+  }
+  const std::uint64_t slot = open_slot(ReplyQueue::kEveryRow, nullptr, false);
+  loop_.start_parts(std::move(read), request, id_, slot);
+}
+
+// Whether SQL may answer the command while Redis cannot be reached.
+bool Client::reads_without_redis(std::uint32_t policy, std::string_view wire) {
+  const auto from_sql = [this](std::uint32_t index) {
+    return loop_.router().policy(index).options().on_redis_down == conf::OnRedisDown::sql;
+  };
+  if (!from_sql(policy)) return false;
+  const policies::Request request = miss_of(wire);
+  if (!has_several(request)) return true;
+  const SplitRead read(loop_.router(), *request.command, request.args, {});
+  return std::all_of(read.parts().begin(), read.parts().end(),
+                     [&](const SplitRead::Part& part) { return part.policy && from_sql(*part.policy); });
+}
+
 // --- From the upstream -------------------------------------------------------------------------------------------
 
-void Client::read_missed(std::uint32_t policy, std::string_view wire) {
+void Client::read_missed(std::uint32_t policy, std::string_view wire, std::string_view reply) {
   if (closed_) return;
   --outstanding_;
-  begin_miss(policy, wire, Miss::absent);
+  begin_miss(policy, wire, Miss::absent, reply);
 }
 
 // The keys' leases are cleared before the client learns that its write was done.
@@ -288,9 +327,7 @@ void Client::held_reply(std::string_view note, std::string_view reply) {
 
 void Client::read_lost(std::uint32_t policy, std::string_view wire, bool sent, const std::string& reason) {
   const bool redis_up = loop_.anybody().shared() != nullptr;  // it is this user's connection that it has closed
-  if (own_ || redis_up || loop_.router().policy(policy).options().on_redis_down != conf::OnRedisDown::sql) {
-    return upstream_lost(sent, reason);
-  }
+  if (own_ || redis_up || !reads_without_redis(policy, wire)) return upstream_lost(sent, reason);
   if (closed_ || finishing_) return;
   --outstanding_;
   begin_miss(policy, wire, Miss::redis_down);

@@ -11,6 +11,7 @@
 #include "policies/write.h"
 #include "proxy/guards.h"
 #include "proxy/log.h"
+#include "proxy/split_read.h"
 #include "resp/encode.h"
 
 namespace sluice::proxy {
@@ -323,8 +324,8 @@ void Loop::on_replies(ClientId client, std::uint32_t replies) {
 
 void Loop::on_hit(std::uint32_t policy) { router_.policy(policy).metrics().hits.add(); }
 
-void Loop::on_miss(ClientId client, std::uint32_t policy, std::string_view command) {
-  if (Client* found = find(client)) found->read_missed(policy, command);
+void Loop::on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) {
+  if (Client* found = find(client)) found->read_missed(policy, command, reply);
 }
 
 void Loop::on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
@@ -387,6 +388,24 @@ void Loop::start(std::unique_ptr<policies::Operation> operation, std::uint32_t p
 void Loop::start(std::unique_ptr<policies::Operation> operation, ClientId client, std::uint64_t slot) {
   operations_.start(std::move(operation), nullptr,
                     [this, client, slot](policies::Finish finish) { answer(client, slot, std::move(finish)); });
+}
+
+void Loop::start_parts(SplitRead read, const policies::Request& request, ClientId client, std::uint64_t slot) {
+  const auto split = std::make_shared<SplitRead>(std::move(read));
+  for (std::size_t i = 0; i < split->parts().size(); ++i) {
+    const SplitRead::Part& part = split->parts()[i];
+    const auto done = [this, split, i, client, slot](policies::Finish finish) {
+      if (auto whole = split->take(i, std::move(finish))) answer(client, slot, *std::move(whole));
+    };
+    if (!part.policy) {
+      operations_.start(make_redis_read(request.acl_user, part.args, request.version), nullptr, done);
+      continue;
+    }
+    policies::Request own = request;
+    own.args = part.args;
+    own.key = own.args[1];
+    operations_.start(router_.policy(*part.policy).begin(std::move(own)), process_.pools[*part.policy], done);
+  }
 }
 
 void Loop::start_flush(std::vector<std::string> args, std::string acl_user, ClientId client, std::uint64_t slot) {

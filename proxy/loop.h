@@ -31,6 +31,8 @@
 namespace sluice::proxy {
 
 // What the loops of one process share. Lives longer than they do.
+class SplitRead;
+
 struct Process {
   explicit Process(const conf::Config& loaded) : config(loaded) {}
 
@@ -97,6 +99,8 @@ class Loop final : private UpstreamUser {
   void start(std::unique_ptr<policies::Operation> operation, std::uint32_t policy, ClientId client, std::uint64_t slot);
   // The same, for an operation of no policy.
   void start(std::unique_ptr<policies::Operation> operation, ClientId client, std::uint64_t slot);
+  // The parts of `read`, each with what else `request` says, for one slot.
+  void start_parts(SplitRead read, const policies::Request& request, ClientId client, std::uint64_t slot);
   // Begins `verb` on every policy and gives the sum of the integers they reply; the first error instead, if any.
   void start_everywhere(const policies::Request& request, ClientId client, std::uint64_t slot);
   // FLUSHALL, FLUSHDB: runs it unless a policy holds unflushed changes.
@@ -129,7 +133,7 @@ class Loop final : private UpstreamUser {
   void on_bytes(ClientId client, std::string_view bytes) override;
   void on_replies(ClientId client, std::uint32_t replies) override;
   void on_hit(std::uint32_t policy) override;
-  void on_miss(ClientId client, std::uint32_t policy, std::string_view command) override;
+  void on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) override;
   void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
                     const std::string& reason) override;
   void on_effect(ClientId client, std::string_view note, std::string_view reply) override;

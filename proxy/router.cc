@@ -184,7 +184,9 @@ Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, b
 // Reads inside MULTI see only Redis; writes have no way to reach SQL at the moment of EXEC.
 Route Router::route_in_multi(const resp::CommandInfo& info, std::uint32_t policy, Handling handling) {
   if (handling == Handling::forward || handling == Handling::read) return {};
-  if (handling != Handling::guard && policies_[policy]->options().multi == conf::InMulti::reject) {
+  const bool reads = handling == Handling::operate && !writes(policy);  // GETEX, which Redis can do alone
+  const bool rejects = policies_[policy]->options().multi == conf::InMulti::reject;
+  if (handling != Handling::guard && !reads && rejects) {
     return reject(resp::upper(info.name) + " inside MULTI not supported on policy '" +
                   policies_[policy]->options().name + "' (multi = \"forward\" passes it on, past the policy)");
   }

@@ -2,7 +2,6 @@
 #include "proxy/upstream.h"
 
 #include <charconv>
-#include <cstring>
 #include <utility>
 
 namespace sluice::proxy {
@@ -11,12 +10,6 @@ namespace {
 // Runs of commands that wait for their replies, and bytes kept with them; as many as this make it congested, too.
 constexpr std::size_t kPendingMax = 1UL << 18;
 constexpr std::size_t kNoteBytesMax = 64UL << 20;
-
-// Whether a complete reply, or one that begins with these bytes, is a nil, an empty array or an empty map.
-bool finds_nothing(std::string_view reply) {
-  return reply.starts_with("$-1\r") || reply.starts_with("_\r") || reply.starts_with("*0\r") ||
-         reply.starts_with("%0\r") || reply.starts_with("*-1\r");
-}
 
 // Of a bulk or aggregate, and more of it than an error would be told by.
 bool begins_large(std::string_view bytes) {
@@ -94,18 +87,19 @@ void Upstream::forward(ClientId client, std::string_view wire, std::uint32_t rep
       return;
     }
   }
-  if (replies != 0) pending_.push({client, replies, 0, Expect::reply, 0});
+  if (replies != 0) pending_.push({client, replies, 0, Expect::reply, {}, 0});
 }
 
 void Upstream::expect(ClientId client, std::string_view wire, Expect expect, std::uint32_t replies,
                       std::string_view note) {
   send(wire);
   notes_.append(note);
-  pending_.push({client, replies, static_cast<std::uint32_t>(note.size()), expect, 0});
+  pending_.push({client, replies, static_cast<std::uint32_t>(note.size()), expect, {}, 0});
 }
 
-void Upstream::expect_read(ClientId client, std::string_view wire, std::uint32_t policy) {
+void Upstream::expect_read(ClientId client, std::string_view wire, std::uint32_t policy, resp::Absence absence) {
   expect(client, wire, Expect::read, 1, wire);
+  pending_.back().absence = absence;
   pending_.back().policy = policy;
 }
 
@@ -181,7 +175,7 @@ Upstream::Mode Upstream::mode_of(std::string_view bytes) {
     case Expect::reply:
       return Mode::streaming;
     case Expect::read:
-      return bytes.size() >= std::strlen("*-1\r") && !finds_nothing(bytes) ? Mode::streaming : Mode::capturing;
+      return resp::may_be_absent(pending_.front().absence, bytes) ? Mode::capturing : Mode::streaming;
     case Expect::effect:
     case Expect::replaced:
     case Expect::guarded:
@@ -283,7 +277,7 @@ void Upstream::finish(std::string_view reply) {
       return pass(front.client, reply);
     case Expect::read:
       pop(note);
-      if (finds_nothing(reply)) return user_.on_miss(front.client, front.policy, note);
+      if (resp::is_absent(front.absence, reply, note)) return user_.on_miss(front.client, front.policy, note, reply);
       user_.on_hit(front.policy);
       return pass(front.client, reply);
     case Expect::effect:

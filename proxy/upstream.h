@@ -9,6 +9,7 @@
 #include "proxy/identity.h"
 #include "proxy/link.h"
 #include "proxy/ring.h"
+#include "resp/absence.h"
 #include "resp/reply_framer.h"
 
 namespace sluice::proxy {
@@ -23,7 +24,7 @@ struct ClientId {
 // What is done with a reply.
 enum class Expect : std::uint8_t {
   reply,     // passed on as it arrives
-  read,      // passed on, unless it is nil or empty: then a policy loads the row
+  read,      // passed on, unless it is that of an absent key: then a policy loads the row
   effect,    // passed on; the client's session looks at it
   replaced,  // dropped; the note is passed on in its place
   guarded,   // the replies to MULTI, guards, a command, EXEC: only the command's is passed on
@@ -44,7 +45,7 @@ class UpstreamUser {
   virtual void on_replies(ClientId client, std::uint32_t replies) = 0;
   // What became of an expect_read().
   virtual void on_hit(std::uint32_t policy) = 0;
-  virtual void on_miss(ClientId client, std::uint32_t policy, std::string_view command) = 0;
+  virtual void on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) = 0;
   virtual void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
                             const std::string& reason) = 0;
   // Before the reply is passed on: `note` is the command.
@@ -94,7 +95,7 @@ class Upstream final : private Link::Owner {
 
   ClientId bound() const { return bound_; }
   // Sends one read on a key of `policy`; what Redis finds is passed on, else the policy is asked (on_miss).
-  void expect_read(ClientId client, std::string_view wire, std::uint32_t policy);
+  void expect_read(ClientId client, std::string_view wire, std::uint32_t policy, resp::Absence absence);
 
   // The connection belongs to one client: what arrives unasked (messages, pushes) is for it.
   void bind(ClientId client) {
@@ -132,7 +133,8 @@ class Upstream final : private Link::Owner {
     std::uint32_t replies = 0;
     std::uint32_t note_bytes = 0;
     Expect expect = Expect::reply;
-    std::uint32_t policy = 0;  // Expect::read
+    resp::Absence absence = resp::Absence::nil;  // Expect::read, as is
+    std::uint32_t policy = 0;
   };
 
   // What is being done with the reply whose bytes come next.

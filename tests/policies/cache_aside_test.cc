@@ -319,8 +319,9 @@ TEST_F(CacheAside, TheReadGetsWhatIsLeftOfTheLease) {
 TEST_F(CacheAside, OnlyReadsThatCanBeFilledAreLoaded) {
   const auto handling = [&](const char* name) { return policy().handling(*resp::find_command(name)); };
   EXPECT_EQ(handling("get"), Handling::read);
-  EXPECT_EQ(handling("hgetall"), Handling::forward);
-  EXPECT_EQ(handling("strlen"), Handling::forward);
+  EXPECT_EQ(handling("hgetall"), Handling::read) << "WRONGTYPE";
+  EXPECT_EQ(handling("mget"), Handling::read);
+  EXPECT_EQ(handling("lrange"), Handling::forward);
   EXPECT_EQ(handling("set"), Handling::guard);
   EXPECT_EQ(handling("del"), Handling::guard);
   EXPECT_EQ(handling("ping"), Handling::forward);

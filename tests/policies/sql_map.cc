@@ -76,6 +76,15 @@ sql::Result SqlMap::run(const sql::Op& op) {
     sql::Row row;
     for (const std::string& column : read->columns) row.push_back(found->second[column]);
     result.rows.push_back(std::move(row));
+  } else if (const auto* several = std::get_if<sql::ReadRows>(&op)) {
+    ++reads;
+    for (const auto& key : several->keys) {
+      const auto found = rows_.find(name(key));
+      if (found == rows_.end()) continue;
+      sql::Row row = key;
+      for (const std::string& column : several->columns) row.push_back(found->second[column]);
+      result.rows.push_back(std::move(row));
+    }
   } else if (const auto* replace = std::get_if<sql::ReplaceRow>(&op)) {
     result.affected = rows_.contains(name(replace->key)) ? 0 : 1;
     Cells& cells = rows_[name(replace->key)];

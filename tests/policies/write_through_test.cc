@@ -361,7 +361,8 @@ TEST_F(WriteThrough, HandlesWhatItUnderstandsAndRejectsOtherWrites) {
   EXPECT_EQ(handling("set"), Handling::operate);
   EXPECT_EQ(handling("hset"), Handling::operate);
   EXPECT_EQ(handling("get"), Handling::read);
-  EXPECT_EQ(handling("strlen"), Handling::forward);
+  EXPECT_EQ(handling("strlen"), Handling::read);
+  EXPECT_EQ(handling("getrange"), Handling::forward);
   EXPECT_EQ(handling("del"), Handling::guard);
   EXPECT_EQ(handling("unlink"), Handling::guard);
   EXPECT_EQ(handling("expire"), Handling::operate);

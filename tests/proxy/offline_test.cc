@@ -108,7 +108,7 @@ TEST(Explanation, NamesThePolicyTheRowAndTheCommands) {
   EXPECT_THAT(printed.output, HasSubstr("policy    user "));
   EXPECT_THAT(printed.output, HasSubstr("of users where id = 7\n"));
   EXPECT_THAT(printed.output, HasSubstr("ttl       90s\n"));
-  EXPECT_THAT(printed.output, HasSubstr("read      get"));
+  EXPECT_THAT(printed.output, HasSubstr("read      exists expiretime get "));
   EXPECT_THAT(printed.output, HasSubstr("operate   "));
   EXPECT_THAT(printed.output, Not(HasSubstr("alias of")));
 }

@@ -124,8 +124,19 @@ TEST_F(RouterTest, AReadIsGivenToItsPolicyWhenItFindsNothing) {
 }
 
 TEST_F(RouterTest, OtherReadsAreForwarded) {
-  EXPECT_EQ(kind({"TTL", "fruit:1"}), Kind::forward);
-  EXPECT_EQ(kind({"MGET", "fruit:1", "fruit:2"}), Kind::forward);
+  EXPECT_EQ(kind({"GETRANGE", "fruit:1", "0", "1"}), Kind::forward);
+  EXPECT_EQ(kind({"MGET", "users:1", "counter:a"}), Kind::forward);
+  EXPECT_EQ(kind({"MGET", "fruit:1", "fruit:2"}, true), Kind::forward) << "inside MULTI";
+}
+
+TEST_F(RouterTest, GetexOfAPolicyThatOnlyReadsPassesInsideMulti) {
+  EXPECT_EQ(kind({"GETEX", "fruit:1"}), Kind::operate);
+  EXPECT_EQ(kind({"GETEX", "fruit:1"}, true), Kind::guard);
+}
+
+TEST_F(RouterTest, OneKeyOfAPolicyIsEnoughForAReadOfSeveral) {
+  EXPECT_EQ(kind({"MGET", "plain", "fruit:1", "users:1"}), Kind::read);
+  EXPECT_EQ(kind({"EXISTS", "users:1", "plain"}), Kind::read);
 }
 
 TEST_F(RouterTest, AManagedWriteIsThePolicysToAnswer) {
@@ -192,10 +203,10 @@ TEST_F(RouterTest, AnAliasIsResolvedBeforeAnythingElse) {
 }
 
 TEST_F(RouterTest, AnAliasIsRenamedInCommandsNoPolicyMinds) {
-  const Route to = route({"TTL", "__{users:5}"});
+  const Route to = route({"DUMP", "__{users:5}"});
   EXPECT_EQ(to.kind, Kind::forward);
   EXPECT_TRUE(to.renamed);
-  EXPECT_EQ(router_.wire(), "*2\r\n$3\r\nTTL\r\n$7\r\nusers:5\r\n");
+  EXPECT_EQ(router_.wire(), "*2\r\n$4\r\nDUMP\r\n$7\r\nusers:5\r\n");
 }
 
 TEST_F(RouterTest, EveryAliasAmongSeveralKeysIsRenamed) {

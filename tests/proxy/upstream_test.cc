@@ -14,6 +14,7 @@
 namespace sluice::proxy {
 namespace {
 
+using resp::Absence;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
@@ -26,7 +27,8 @@ class Recorder final : public UpstreamUser {
   void on_bytes(ClientId client, std::string_view bytes) override { this->bytes[client.index].append(bytes); }
   void on_replies(ClientId client, std::uint32_t count) override { replies[client.index] += count; }
   void on_hit(std::uint32_t policy) override { note("hit", {}, std::to_string(policy)); }
-  void on_miss(ClientId client, std::uint32_t policy, std::string_view command) override {
+  void on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) override {
+    missed = reply;
     note("miss", client, std::to_string(policy) + " " + std::string(command));
   }
   void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
@@ -59,6 +61,7 @@ class Recorder final : public UpstreamUser {
   std::vector<std::string> events;
   bool down = false;
   std::string why;
+  std::string missed;  // the reply of the last miss
 
  private:
   void note(const std::string& what, ClientId client, const std::string& text) {
@@ -199,30 +202,81 @@ TEST_F(UpstreamTest, FailsWhenRedisRefusesWhatPreparesIt) {
 
 TEST_F(UpstreamTest, PassesOnAReadThatFindsSomethingAndCountsAHit) {
   connect();
-  upstream_.expect_read(kOne, "GET k\r\n", 7);
+  upstream_.expect_read(kOne, "GET k\r\n", 7, Absence::nil);
   answer("$1\r\nv\r\n");
   EXPECT_EQ(seen_.bytes[1], "$1\r\nv\r\n");
   EXPECT_EQ(seen_.replies[1], 1U);
   EXPECT_THAT(seen_.events, ElementsAre("hit: 7"));
 }
 
-class NothingFound : public UpstreamTest, public ::testing::WithParamInterface<std::string> {};
+class NothingFound : public UpstreamTest,
+                     public ::testing::WithParamInterface<std::pair<resp::Absence, std::string>> {};
 
 TEST_P(NothingFound, IsGivenToThePolicyWithTheCommandAndPassedToNobody) {
   connect();
-  upstream_.expect_read(kOne, "GET k\r\n", 7);
+  upstream_.expect_read(kOne, "GET k\r\n", 7, GetParam().first);
   upstream_.forward(kOne, "PING\r\n", 1);
-  answer(GetParam() + "+PONG\r\n", 1);
+  answer(GetParam().second + "+PONG\r\n", 1);
   EXPECT_THAT(seen_.events, ElementsAre("miss 1: 7 GET k\r\n"));
   EXPECT_EQ(seen_.bytes[1], "+PONG\r\n");
   EXPECT_EQ(seen_.replies[1], 1U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Upstream, NothingFound, ::testing::Values("$-1\r\n", "_\r\n", "*0\r\n", "%0\r\n", "*-1\r\n"));
+INSTANTIATE_TEST_SUITE_P(Upstream, NothingFound,
+                         ::testing::Values(std::pair(Absence::nil, "$-1\r\n"), std::pair(Absence::nil, "_\r\n"),
+                                           std::pair(Absence::empty, "*0\r\n"), std::pair(Absence::empty, "%0\r\n"),
+                                           std::pair(Absence::zero, ":0\r\n"), std::pair(Absence::none, "+none\r\n"),
+                                           std::pair(Absence::no_key, ":-2\r\n"),
+                                           std::pair(Absence::all_nil, "*2\r\n$-1\r\n_\r\n"),
+                                           std::pair(Absence::some_nil, "*2\r\n$1\r\nv\r\n$-1\r\n")));
+
+class SomethingFound : public UpstreamTest,
+                       public ::testing::WithParamInterface<std::pair<resp::Absence, std::string>> {};
+
+TEST_P(SomethingFound, IsPassedOnHoweverItIsCut) {
+  connect();
+  for (const std::size_t piece : {std::size_t{1}, std::string::npos}) {
+    seen_.bytes.clear();
+    seen_.events.clear();
+    upstream_.expect_read(kOne, "GET k\r\n", 7, GetParam().first);
+    answer(GetParam().second, piece);
+    EXPECT_THAT(seen_.events, ElementsAre("hit: 7"));
+    EXPECT_EQ(seen_.bytes[1], GetParam().second);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Upstream, SomethingFound,
+                         ::testing::Values(std::pair(Absence::nil, "$0\r\n\r\n"),
+                                           std::pair(Absence::nil, "-ERR no\r\n"),
+                                           std::pair(Absence::empty, "*1\r\n$1\r\nv\r\n"),
+                                           std::pair(Absence::zero, ":01\r\n"), std::pair(Absence::none, "+string\r\n"),
+                                           std::pair(Absence::no_key, ":-1\r\n"),
+                                           std::pair(Absence::all_nil, "*2\r\n$-1\r\n$1\r\nv\r\n"),
+                                           std::pair(Absence::all_nil, "*2\r\n$1\r\nv\r\n$-1\r\n"),
+                                           std::pair(Absence::some_nil, "*1\r\n$6\r\n$-1\r\n\n\r\n"),
+                                           std::pair(Absence::some_nil, "-ERR no\r\n")));
+
+TEST_F(UpstreamTest, AMissComesWithTheReplyThatShowedIt) {
+  connect();
+  upstream_.expect_read(kOne, "MGET a b\r\n", 7, Absence::some_nil);
+  answer("*2\r\n$1\r\nv\r\n$-1\r\n", 3);
+  EXPECT_EQ(seen_.missed, "*2\r\n$1\r\nv\r\n$-1\r\n");
+}
+
+TEST_F(UpstreamTest, FewerKeysThanTheCommandHasAreAMiss) {
+  connect();
+  const std::string exists = "*3\r\n$6\r\nEXISTS\r\n$1\r\na\r\n$1\r\nb\r\n";
+  upstream_.expect_read(kOne, exists, 7, Absence::fewer);
+  answer(":2\r\n", 1);
+  EXPECT_THAT(seen_.events, ElementsAre("hit: 7"));
+  upstream_.expect_read(kOne, exists, 7, Absence::fewer);
+  answer(":1\r\n", 1);
+  EXPECT_EQ(seen_.missed, ":1\r\n");
+}
 
 TEST_F(UpstreamTest, AnEmptyStringIsFound) {
   connect();
-  upstream_.expect_read(kOne, "GET k\r\n", 7);
+  upstream_.expect_read(kOne, "GET k\r\n", 7, Absence::nil);
   answer("$0\r\n\r\n", 1);
   EXPECT_THAT(seen_.events, ElementsAre("hit: 7"));
   EXPECT_EQ(seen_.bytes[1], "$0\r\n\r\n");
@@ -367,8 +421,8 @@ TEST_P(Cut, ChangesNothingAboutWhoGetsWhat) {
   connect();
   upstream_.bind(kOne);
   upstream_.forward(kOne, "A\r\n", 1);
-  upstream_.expect_read(kOne, "GET a\r\n", 3);
-  upstream_.expect_read(kOne, "GET b\r\n", 3);
+  upstream_.expect_read(kOne, "GET a\r\n", 3, Absence::nil);
+  upstream_.expect_read(kOne, "GET b\r\n", 3, Absence::nil);
   upstream_.expect(kOne, "SELECT\r\n", Expect::effect, 1, "SELECT\r\n");
   upstream_.expect(kOne, "DEL\r\n", Expect::guarded, 4, "1");
   upstream_.expect(kOne, "NO\r\n", Expect::replaced, 1, "-no\r\n");
@@ -486,7 +540,7 @@ TEST_F(UpstreamTest, ARelayPassesOnWhatIsNotEvenAReply) {
 TEST_F(UpstreamTest, TellsEveryClientWhoseCommandsWereLostThenThatItIsDown) {
   connect();
   upstream_.forward(kOne, "A\r\n", 1);
-  upstream_.expect_read(kTwo, "GET k\r\n", 7);
+  upstream_.expect_read(kTwo, "GET k\r\n", 7, Absence::nil);
   upstream_.expect(kOne, "B\r\n", Expect::effect, 1, "B\r\n");
   run_some(loop_, peer_);
   peer_.hang_up();
@@ -500,7 +554,7 @@ TEST_F(UpstreamTest, WhatWasQueuedBeforeItEverConnectedWasNotSent) {
   peer_.stop_listening();
   upstream_.connect();
   upstream_.forward(kOne, "A\r\n", 1);
-  upstream_.expect_read(kTwo, "GET k\r\n", 7);
+  upstream_.expect_read(kTwo, "GET k\r\n", 7, Absence::nil);
   ASSERT_TRUE(goes_down());
   EXPECT_THAT(seen_.events, ElementsAre("not sent 1", "read not sent 2: 7 GET k\r\n"));
 }
@@ -553,7 +607,7 @@ TEST_F(UpstreamTest, StopsReadingWhenItIsClosedInTheMiddle) {
     }
     void on_replies(ClientId, std::uint32_t) override {}
     void on_hit(std::uint32_t) override {}
-    void on_miss(ClientId, std::uint32_t, std::string_view) override {}
+    void on_miss(ClientId, std::uint32_t, std::string_view, std::string_view) override {}
     void on_read_lost(ClientId, std::uint32_t, std::string_view, bool, const std::string&) override {}
     void on_effect(ClientId, std::string_view, std::string_view) override {}
     void on_held(ClientId, std::string_view, std::string_view) override {}

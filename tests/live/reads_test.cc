@@ -1,0 +1,244 @@
+// Reads that miss: every command that is filled replies, byte for byte, what a Redis that holds the value replies.
+#include <string>
+#include <vector>
+
+#include "engines.h"
+
+namespace sluice::live {
+namespace {
+
+constexpr const char* kPolicies = R"(
+[[policy]]
+name = "docs"
+key = "doc:{id:int}"
+alias = "d/{id:int}"
+backend = "shop"
+table = "docs"
+value = "json"
+read = "cache-aside"
+ttl = "0s"
+
+[[policy]]
+name = "people"
+key = "person:{id}"
+backend = "shop"
+table = "people"
+value = "hash"
+read = "cache-aside"
+ttl = "0s"
+
+[[policy]]
+name = "blobs"
+key = "blob:{id:int}"
+backend = "shop"
+table = "blobs"
+value = "raw"
+column = "body"
+write = "write-through"
+ttl = "0s"
+
+[[policy]]
+name = "seats"
+key = "seat:{hall}:{row:int}"
+backend = "shop"
+table = "seats"
+value = "raw"
+column = "who"
+read = "cache-aside"
+ttl = "100s"
+ttl_jitter = 0
+)";
+
+// The same values in a Redis of their own.
+struct MissedReads : OnEveryEngine {
+  static std::string schema() {
+    const Dialect dialect(GetParam());
+    const std::string key = dialect.key_text();
+    return "CREATE TABLE docs(id INTEGER PRIMARY KEY, name VARCHAR(40), price INTEGER);"
+           "CREATE TABLE people(id " +
+           key +
+           " PRIMARY KEY, name VARCHAR(40), age INTEGER, note VARCHAR(40));"
+           "CREATE TABLE blobs(id INTEGER PRIMARY KEY, body " +
+           dialect.bytes() +
+           ");"
+           "CREATE TABLE seats(hall " +
+           key + ", " + (GetParam() == Engine::mysql ? "`row`" : "row") +
+           " INTEGER, who VARCHAR(40), PRIMARY KEY(hall, " + (GetParam() == Engine::mysql ? "`row`" : "row") +
+           "));"
+           "INSERT INTO docs VALUES (1, 'apple', 3), (2, NULL, NULL);"
+           "INSERT INTO people VALUES ('ann', 'Ann', 30, NULL), ('empty', '', 0, ''), ('null', NULL, NULL, NULL);"
+           "INSERT INTO seats VALUES ('a', 1, 'x'), ('a', 2, 'y'), ('b', 1, 'z');";
+  }
+
+  MissedReads() {
+    const std::string bytes("\r\n$-1\r\n\0\xff", 9);
+    model.run({"SET", "doc:1", R"({"id":1,"name":"apple","price":3})"});
+    model.run({"SET", "doc:2", R"({"id":2,"name":null,"price":null})"});
+    model.run({"HSET", "person:ann", "name", "Ann", "age", "30"});
+    model.run({"HSET", "person:empty", "name", "", "age", "0", "note", ""});
+    model.run({"SET", "blob:1", bytes});
+    model.run({"SET", "blob:2", ""});
+    Client proxy(rig.sluice.tcp());
+    EXPECT_EQ(proxy.run({"SET", "blob:1", bytes}), "OK");
+    EXPECT_EQ(proxy.run({"SET", "blob:2", ""}), "OK");
+    for (const char* plain : {"plain:1", "plain:2"}) {
+      model.run({"SET", plain, "v"});
+      plains.push_back(plain);
+    }
+  }
+
+  // Nothing is left of what was filled.
+  void forget() {
+    rig.redis.run({"FLUSHALL"});
+    for (const std::string& plain : plains) rig.redis.run({"SET", plain, "v"});
+  }
+  void expect_as_redis(const Args& command) {
+    forget();
+    const std::string expected = direct->call(command);
+    EXPECT_EQ(proxy->call(command), expected) << testing::PrintToString(command) << " missed";
+    EXPECT_EQ(proxy->call(command), expected) << testing::PrintToString(command) << " again";
+  }
+  void connect(const char* version) {
+    direct = std::make_unique<Connection>(model.tcp());
+    proxy = std::make_unique<Connection>(rig.sluice.tcp());
+    direct->call({"HELLO", version});
+    proxy->call({"HELLO", version});
+  }
+
+  EngineRig rig{GetParam(), schema(), kPolicies};
+  RedisServer model;
+  std::vector<std::string> plains;
+  std::unique_ptr<Connection> direct, proxy;
+};
+ON_EVERY_ENGINE(MissedReads);
+
+TEST_P(MissedReads, OfOneKeyReplyAsARedisThatHoldsTheValue) {
+  for (const char* version : {"2", "3"}) {
+    connect(version);
+    for (const char* key : {"doc:1", "doc:2", "doc:9", "doc:x", "person:ann", "person:empty", "person:null",
+                            "person:none", "blob:1", "blob:2", "blob:9"}) {
+      for (const char* command : {"GET", "STRLEN", "EXISTS", "TYPE", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "MGET",
+                                  "HGETALL", "HKEYS", "HVALS", "HLEN"}) {
+        expect_as_redis({command, key});
+      }
+      for (const char* command : {"HGET", "HMGET", "HEXISTS", "HSTRLEN"}) {
+        for (const char* field : {"name", "note", "absent"}) expect_as_redis({command, key, field});
+      }
+      expect_as_redis({"HMGET", key, "absent", "age", "name", "age"});
+    }
+  }
+}
+
+TEST_P(MissedReads, OfSeveralKeysReplyAsARedisThatHoldsTheValues) {
+  for (const char* version : {"2", "3"}) {
+    connect(version);
+    for (const char* command : {"MGET", "EXISTS"}) {
+      expect_as_redis({command, "doc:1", "doc:2", "doc:9", "doc:1"});
+      expect_as_redis({command, "plain:1", "doc:1", "blob:1", "person:ann", "none", "blob:9", "plain:2", "doc:x"});
+      expect_as_redis({command, "none", "plain:1"});
+      expect_as_redis({command, "person:ann", "person:none"});
+      expect_as_redis({command, "plain:1", "plain:1", "blob:2"});
+    }
+  }
+}
+
+TEST_P(MissedReads, ThatRedisRefusesAreRefusedInItsWords) {
+  connect("2");
+  for (const Args& command :
+       std::vector<Args>{{"GET"}, {"HGET", "person:ann"}, {"HMGET", "person:ann"}, {"TTL", "doc:1", "x"}, {"MGET"}}) {
+    expect_as_redis(command);
+  }
+}
+
+TEST_P(MissedReads, OfAnAliasAreThoseOfTheKey) {
+  connect("2");
+  forget();
+  const std::string apple = direct->call({"GET", "doc:1"});
+  EXPECT_EQ(proxy->call({"STRLEN", "d/1"}), direct->call({"STRLEN", "doc:1"}));
+  EXPECT_EQ(rig.redis.run({"EXISTS", "doc:1", "d/1"}), "(integer) 1");
+  forget();
+  EXPECT_EQ(proxy->call({"MGET", "d/1", "plain:1", "d/2"}), direct->call({"MGET", "doc:1", "plain:1", "doc:2"}));
+  EXPECT_EQ(rig.redis.run({"EXISTS", "doc:1", "doc:2", "d/1"}), "(integer) 2");
+}
+
+TEST_P(MissedReads, OfManyKeysAreOneQuery) {
+  connect("2");
+  forget();
+  Args command{"MGET"};
+  for (int i = 1; i <= 200; ++i) command.push_back("doc:" + std::to_string(i));
+  const double before = rig.sluice.sql_reads();
+  EXPECT_EQ(proxy->call(command), direct->call(command));
+  EXPECT_EQ(rig.sluice.sql_reads(), before + 1);
+  EXPECT_EQ(proxy->call(command), direct->call(command)) << "the rows that there are not are known too";
+  EXPECT_EQ(rig.sluice.sql_reads(), before + 1);
+}
+
+TEST_P(MissedReads, OfKeysOfSeveralColumnsFindTheirRows) {
+  connect("2");
+  EXPECT_EQ(proxy->call({"MGET", "seat:b:1", "seat:b:2", "seat:a:1", "seat:a:2"}),
+            "*4\r\n$1\r\nz\r\n$-1\r\n$1\r\nx\r\n$1\r\ny\r\n");
+}
+
+TEST_P(MissedReads, OfAnExpiryTellThatOfTheCopy) {
+  connect("2");
+  const std::string reply = proxy->call({"PTTL", "seat:a:1"});
+  ASSERT_TRUE(reply.starts_with(':')) << reply;
+  EXPECT_GT(std::stoll(reply.substr(1)), 50000);
+  EXPECT_LE(std::stoll(reply.substr(1)), 100000);
+  const std::string at = rig.redis.run({"PEXPIRETIME", "seat:a:1"});
+  EXPECT_EQ("(integer) " + proxy->call({"PEXPIRETIME", "seat:a:1"}).substr(1), at + "\r\n");
+}
+
+TEST_P(MissedReads, InAPipelineReplyInOrder) {
+  connect("3");
+  forget();
+  const std::vector<Args> commands{{"STRLEN", "doc:1"},
+                                   {"PING"},
+                                   {"MGET", "doc:2", "plain:1"},
+                                   {"GET", "plain:2"},
+                                   {"EXISTS", "person:ann", "blob:1", "none"},
+                                   {"HGET", "person:ann", "name"},
+                                   {"PING"},
+                                   {"TTL", "blob:1"},
+                                   {"HMGET", "person:ann", "note", "age"},
+                                   {"TYPE", "doc:9"}};
+  std::string sent, expected;
+  for (const Args& command : commands) {
+    sent += wire(command);
+    expected += direct->call(command);
+  }
+  proxy->send(sent);
+  EXPECT_EQ(proxy->read_replies(commands.size()), expected);
+}
+
+TEST_P(MissedReads, InsideMultiSeeOnlyRedis) {
+  connect("2");
+  forget();
+  proxy->call({"MULTI"});
+  proxy->call({"MGET", "doc:1", "plain:1"});
+  proxy->call({"HGET", "person:ann", "name"});
+  EXPECT_EQ(proxy->call({"EXEC"}), "*2\r\n*2\r\n$-1\r\n$1\r\nv\r\n$-1\r\n");
+}
+
+TEST_P(MissedReads, OfARedisThatIsAnotherProcessAreNotAnsweredFromIt) {
+  connect("2");
+  forget();
+  for (const char* key : {"doc:1", "blob:1", "plain:1"}) rig.redis.run({"SET", key, "old"});
+  rig.redis.kill();
+  rig.redis.start();
+  ASSERT_EQ(rig.redis.run({"GET", "doc:1"}), "old");
+  std::string reply;
+  EXPECT_TRUE(eventually([&] {
+    try {
+      reply = Connection(rig.sluice.tcp()).call({"MGET", "doc:1", "plain:1", "blob:1"});
+      return !reply.starts_with("-LOADING");
+    } catch (const std::exception&) {
+      return false;
+    }
+  }));
+  direct->call({"SET", "plain:1", "old"});
+  EXPECT_EQ(reply, direct->call({"MGET", "doc:1", "plain:1", "blob:1"}));
+}
+
+}  // namespace
+}  // namespace sluice::live
