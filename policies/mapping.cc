@@ -8,6 +8,7 @@
 #include "policies/column_value.h"
 #include "policies/json.h"
 #include "policies/text.h"
+#include "resp/ascii.h"
 
 namespace sluice::policies {
 namespace {
@@ -34,8 +35,6 @@ bool merges(conf::KeyTemplate::Type placeholder, const sql::Column& column) {
 bool may_reset(const Mapping::Field& field) {
   return !field.is_key && !field.in_primary_key && !field.column.generated;
 }
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 // A client's name in an error: short enough for a line.
 std::string shortened(std::string_view name) {
@@ -156,7 +155,7 @@ std::string Mapping::key_text(std::span<const sql::Value> values) const {
   std::string all;
   for (std::size_t i = 0; i < key_.size(); ++i) {
     std::string text = text_of(values[i], key_[i].type).value_or("");
-    if (!key_[i].exact) std::transform(text.begin(), text.end(), text.begin(), lower);
+    if (!key_[i].exact) text = resp::lower(text);
     all.append(std::to_string(text.size())).append(1, ':').append(text);
   }
   return all;

@@ -99,7 +99,7 @@ class Client final : private Stream::Handler, private Flushable {
   bool take_routed(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan,
                    const Route& route);
   bool take_read(const resp::CommandInfo& info, const resp::Command& command, std::string_view wire,
-                 std::uint32_t policy);
+                 const Route& route);
   bool take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan);
   bool take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy);
   bool take_guarded(std::string_view wire, const Session::Plan& plan, bool script);

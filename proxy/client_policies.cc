@@ -64,7 +64,7 @@ bool Client::take_routed(const resp::CommandInfo& info, const resp::Command& com
     case Route::Kind::forward:
       return forward_copy(wire, plan);
     case Route::Kind::read:
-      return session_.replies_suppressed() ? forward_copy(wire, plan) : take_read(info, command, wire, route.policy);
+      return session_.replies_suppressed() ? forward_copy(wire, plan) : take_read(info, command, wire, route);
     case Route::Kind::operate:
       return take_operation(info, command, route.policy);
     case Route::Kind::guard:
@@ -90,9 +90,10 @@ bool Client::forward_copy(std::string_view wire, const Session::Plan& plan) {
 }
 
 bool Client::take_read(const resp::CommandInfo& info, const resp::Command& command, std::string_view wire,
-                       std::uint32_t policy) {
+                       const Route& route) {
   if (replies_.writing()) return false;
   flush_run();
+  const std::uint32_t policy = route.policy;
   Upstream* up = upstream();
   policies::Policy& owner = loop_.router().policy(policy);
   if (up == nullptr) {
@@ -111,6 +112,8 @@ bool Client::take_read(const resp::CommandInfo& info, const resp::Command& comma
   loop_.metrics().commands_forwarded.add();
   ++outstanding_;
   up->expect_read(id_, wire, policy, policies::absence_of(info.id, command.args.size()));
+  // Redis' sum does not tell which keys are missing: its own will be counted once more, before anything else is sent.
+  barrier_ = route.mixed && info.id == CommandId::exists;
   return true;
 }
 
@@ -291,7 +294,9 @@ void Client::begin_split(const policies::Request& request, std::string_view repl
     reply_bytes(reply);
     return replies_done(0);
   }
-  const std::uint64_t slot = open_slot(ReplyQueue::kEveryRow, nullptr, false);
+  const bool holds =
+      std::any_of(read.parts().begin(), read.parts().end(), [](const auto& part) { return !part.policy; });
+  const std::uint64_t slot = open_slot(ReplyQueue::kEveryRow, nullptr, holds);
   loop_.start_parts(std::move(read), request, id_, slot);
 }
 

@@ -213,7 +213,7 @@ std::vector<Guard> Router::guards_of(const std::vector<std::string>& keys) const
 Route Router::route_several(const resp::CommandInfo& info, const resp::Command& command, bool in_multi) {
   resp::find_keys(info, command, keys_);
   Route all;
-  std::size_t operations = 0;
+  std::size_t operations = 0, reads = 0;
   for (const std::uint32_t at : keys_) {
     Route route = route_key(info, command, at, in_multi);
     if (route.kind == Route::Kind::reject) return route;
@@ -221,10 +221,12 @@ Route Router::route_several(const resp::CommandInfo& info, const resp::Command& 
       ++operations;
       request_keys_.push_back({policies_[route.policy].get(), key_});
     }
+    if (route.kind == Route::Kind::read) ++reads;
     route.unmanaged |= all.unmanaged;
     if (route.kind != Route::Kind::forward && all.kind != Route::Kind::script) all = route;
   }
   if (operations != 0) return operate_several(info, operations);
+  all.mixed = reads != keys_.size();
   all.renamed = !renames_.empty();
   if (all.renamed) rewrite(command);
   return all;

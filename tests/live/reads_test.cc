@@ -211,6 +211,15 @@ TEST_P(MissedReads, InAPipelineReplyInOrder) {
   EXPECT_EQ(proxy->read_replies(commands.size()), expected);
 }
 
+TEST_P(MissedReads, SeeNothingOfWhatTheirClientSentAfterThem) {
+  connect("2");
+  forget();
+  const std::string exists = wire({"EXISTS", "doc:1", "plain:9"});
+  proxy->send(exists + wire({"SET", "plain:9", "v"}) + exists + wire({"DEL", "plain:9"}) + exists);
+  EXPECT_EQ(proxy->read_replies(5), ":1\r\n+OK\r\n:2\r\n:1\r\n:1\r\n");
+  EXPECT_EQ(proxy->call({"MGET", "doc:1", "plain:9"}), direct->call({"MGET", "doc:1", "plain:9"}));
+}
+
 TEST_P(MissedReads, InsideMultiSeeOnlyRedis) {
   connect("2");
   forget();

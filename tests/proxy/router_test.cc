@@ -137,6 +137,8 @@ TEST_F(RouterTest, GetexOfAPolicyThatOnlyReadsPassesInsideMulti) {
 TEST_F(RouterTest, OneKeyOfAPolicyIsEnoughForAReadOfSeveral) {
   EXPECT_EQ(kind({"MGET", "plain", "fruit:1", "users:1"}), Kind::read);
   EXPECT_EQ(kind({"EXISTS", "users:1", "plain"}), Kind::read);
+  EXPECT_TRUE(route({"EXISTS", "users:1", "plain"}).mixed);
+  EXPECT_FALSE(route({"EXISTS", "users:1", "fruit:1"}).mixed);
 }
 
 TEST_F(RouterTest, AManagedWriteIsThePolicysToAnswer) {
