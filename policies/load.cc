@@ -104,12 +104,13 @@ class Load : public Operation {
   // --- The keys
 
   void add_targets() {
-    const bool several = reads_several(request_.command->id);
-    const std::size_t end = several ? request_.args.size() : 2;
-    for (std::size_t i = 1; i < end; ++i) {
-      const std::string& key = several ? request_.args[i] : request_.key;
-      const auto [at, first] = places_.try_emplace(key, targets_.size());
-      if (first) targets_.emplace_back(key);
+    if (!reads_several(request_.command->id)) {
+      targets_.emplace_back(request_.key);
+      return;
+    }
+    for (std::size_t i = 1; i < request_.args.size(); ++i) {
+      const auto [at, first] = places_.try_emplace(request_.args[i], targets_.size());
+      if (first) targets_.emplace_back(at->first);
     }
   }
 
@@ -544,7 +545,7 @@ class Load : public Operation {
   const conf::PolicyOptions& options_;
   const Request request_;
   std::vector<Target> targets_;                          // distinct keys, in their order
-  std::unordered_map<std::string, std::size_t> places_;  // by key, in targets_
+  std::unordered_map<std::string, std::size_t> places_;  // MGET, EXISTS: of each key, in targets_
   State state_ = State::awaiting_flight;
   TimePoint began_;
   std::string token_;
