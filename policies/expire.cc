@@ -18,10 +18,8 @@ class Expire final : public Operation {
       : shared_(shared), options_(shared.options), request_(std::move(request)), side_(side_key(request_.key)) {}
 
   Step start(Turn&) override {
-    const bool hash = options_.value == conf::ValueMode::hash;
     auto wanted = parse_expiry_command(*request_.command, request_.args);
     if (side_.empty()) return finish_error(key_without_side(options_));
-    if (wanted && wanted->reads && hash) return ask(std::string(kWrongType));
     if (!wanted) return ask(wanted.why());
     wanted_ = *wanted;
     return ask({});
@@ -72,6 +70,8 @@ class Expire final : public Operation {
   Step answered(const Event& event, Turn& turn) {
     const resp::Reply* const reply = reply_at(event, drops_ ? 1 : 0);
     if (reply == nullptr) return finish_error(upstream_unavailable(), true);
+    const resp::Reply& drop = *reply_at(event, 0);
+    if (drops_ && drop.is_error()) return finish_error(drop.text);  // what the script found may be old
     if (reply->is_error()) return finish_error(reply->text);
     const std::int64_t changed = item(*reply, 0).integer;
     if (changed >= 0) return finish(changed, item(*reply, 1).text);
@@ -85,10 +85,12 @@ class Expire final : public Operation {
     return finish;
   }
 
+  // GETEX of a hash: a row that is there is of the wrong type, one that is not is nil.
   Step load(Turn& turn) {
+    const bool hash = options_.value == conf::ValueMode::hash && !wanted_.reads;
     Request read;
     read.verb = Verb::miss;
-    read.command = resp::find_command(options_.value == conf::ValueMode::hash ? "hgetall" : "get");
+    read.command = resp::find_command(hash ? "hgetall" : "get");
     read.args = {std::string(read.command->name), request_.key};
     read.key = request_.key;
     read.version = request_.version;

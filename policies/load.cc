@@ -35,6 +35,8 @@ struct Target {
   std::string key, side;
   std::vector<sql::Bound> row_key;
   Stage stage = Stage::idle;
+  bool redis = true;                  // ask and fill Redis
+  std::string undropped;              // why the copy, which may be old, could not be dropped
   bool leased = false;                // what is read may be stored
   bool read = false;                  // SQL has answered
   bool missed = false;                // counted as a miss, or as the hit that it is by now
@@ -53,13 +55,12 @@ class Load : public Operation {
   }
 
   Step start(Turn& turn) override {
-    began_ = turn.now;
     token_ = make_token(turn);
     for (const Target& target : targets_) {
       if (target.side.empty()) return finish_error(key_without_side(options_));
     }
     if (request_.redis_down && !may_bypass_redis()) return finish_error(upstream_unavailable(), true);
-    redis_ = !request_.redis_down;
+    for (Target& target : targets_) target.redis = !request_.redis_down;
     if (request_.distrust) return drop_copies();
     return join(turn);
   }
@@ -157,7 +158,13 @@ class Load : public Operation {
   Step copies_dropped(const Event& event, Turn& turn) {
     const resp::Reply* const reply = reply_at(event, 0);
     if (reply == nullptr) return finish_error(upstream_unavailable(), true);
-    if (granted_) return join(turn);
+    if (granted_) {
+      for (std::size_t i = 0; i < targets_.size(); ++i) {
+        const resp::Reply* const dropped = reply_at(event, i);
+        if (dropped != nullptr && dropped->is_error()) targets_[i].undropped = dropped->text;
+      }
+      return join(turn);
+    }
     if (const auto denied = denial(*reply)) return finish_error(*denied);
     granted_ = true;
     return drop_copies();
@@ -168,6 +175,7 @@ class Load : public Operation {
   // Leads the flights of the keys that nobody leads yet. Only when there are none it waits, for one at a time: who
   // leads never waits for another who may wait for it.
   Step join(Turn& turn) {
+    if (const Answer* failed = find_end()) return finish_error(failed->error, failed->close);
     std::size_t led = 0;
     for (Target& target : targets_) {
       if (target.stage != Stage::idle || led == sql::kReadRowsMax || shared_.flights.is_led(target.key)) continue;
@@ -186,6 +194,15 @@ class Load : public Operation {
     return Park{};
   }
 
+  // What is the reply whatever the other keys have.
+  const Answer* find_end() const {
+    if (!reads_several(request_.command->id)) return nullptr;
+    for (const Target& target : targets_) {
+      if (target.answer != nullptr && ends_read(*target.answer)) return target.answer.get();
+    }
+    return nullptr;
+  }
+
   Step flight_landed(Turn& turn) {
     auto answer = shared_.flights.take(turn.self);
     followed_->stage = answer ? Stage::landed : Stage::leasing;
@@ -195,6 +212,7 @@ class Load : public Operation {
 
   Step lead(Turn& turn) {
     state_ = State::awaiting_schema;
+    led_since_ = turn.now;
     poll_ = Milliseconds(0);
     if (auto step = shared_.schema.ask(turn)) return *std::move(step);
     return map_keys(turn);
@@ -217,7 +235,8 @@ class Load : public Operation {
         continue;
       }
       target->row_key = std::move(*key);
-      if (!redis_) target->stage = Stage::reading;
+      if (!target->redis) target->stage = Stage::reading;
+      if (!target->undropped.empty()) not_dropped(*target, turn);
     }
     return any(Stage::leasing) ? ask_leases(turn) : go_on(turn);
   }
@@ -295,15 +314,22 @@ class Load : public Operation {
       answer.close = close;
       return land(target, std::move(answer), true, turn);
     }
-    redis_ = false;
+    target.redis = false;
     shared_.flights.reopen(target.key);
+    target.stage = Stage::reading;
+  }
+
+  // What is in Redis may be old, so neither a lease nor a fill may answer with it.
+  void not_dropped(Target& target, Turn& turn) {
+    if (!refuses_writes(target.undropped)) return without_redis(target, target.undropped, false, turn);
+    target.redis = false;
     target.stage = Stage::reading;
   }
 
   // Another proxy reads this row. When that takes too long we read it too, and do not store it.
   void look_again(Target& target, Milliseconds left, Turn& turn) {
     if (poll_ == Milliseconds(0)) shared_.metrics.waits.add();
-    if (turn.now - began_ >= options_.load_timeout) target.stage = Stage::reading;
+    if (turn.now - led_since_ >= options_.load_timeout) target.stage = Stage::reading;
     wait_ = std::min(wait_, left);
   }
 
@@ -316,6 +342,10 @@ class Load : public Operation {
   // --- SQL
 
   Step take_slot(Turn& turn) {
+    if (sql_down_) {
+      for (Target* target : at(Stage::reading)) give_up(*target, sql_answer(*sql_down_), turn);
+      return go_on(turn);
+    }
     queued_at_ = any_lease() ? leased_at_ : turn.now;
     switch (shared_.slots.acquire(turn.self)) {
       case LoadSlots::Got::now:
@@ -352,7 +382,7 @@ class Load : public Operation {
     left = std::max(left, Milliseconds(1));
     const std::vector<Target*> wanted = batch();
     for (const Target* target : wanted) {
-      if (!redis_) shared_.flights.seal(target->key);
+      if (!target->redis) shared_.flights.seal(target->key);
     }
     if (wanted.size() == 1) return CallSql{sql::ReadRow{options_.table, wanted[0]->row_key, mapping_->columns()}, left};
     sql::ReadRows read{options_.table, {}, {}, mapping_->columns()};
@@ -375,14 +405,16 @@ class Load : public Operation {
       if (!result.ok() || row.size() == before + mapping_->columns().size()) continue;
       result.error = {sql::Failure::schema, "", "the row read has other columns than the table"};
     }
-    if (!result.ok()) {
+    if (result.error.failure == sql::Failure::refused && wanted.size() > 1) {
+      one_by_one_ = true;  // one key may be what it refuses: the others have rows
+    } else if (!result.ok()) {
       sql_failed_for(wanted, result.error, turn);
     } else if (wanted.size() == 1) {
       take_row(*wanted[0], result.rows.empty() ? nullptr : &result.rows[0], turn);
     } else {
       take_rows(wanted, result.rows, turn);
     }
-    if (any(Stage::reading)) return read_rows(turn);
+    if (any(Stage::reading) && !sql_down_) return read_rows(turn);
     one_by_one_ = false;
     shared_.slots.release(turn);
     return go_on(turn);
@@ -421,7 +453,7 @@ class Load : public Operation {
       target.until = mapping_->expiry(*row);
       target.found = {Answer::Kind::value, std::move(*copy), {}, false};
     }
-    if (!redis_) land(target, is_over(target) ? Answer{} : std::move(target.found), true, turn);
+    if (!target.redis) land(target, is_over(target) ? Answer{} : std::move(target.found), true, turn);
   }
 
   // By our own clock: without Redis there is no other.
@@ -433,6 +465,7 @@ class Load : public Operation {
   void sql_failed_for(const std::vector<Target*>& wanted, const sql::Error& error, Turn& turn) {
     shared_.metrics.load_errors.add();
     if (error.failure == sql::Failure::schema) shared_.schema.forget();
+    if (error.failure == sql::Failure::unavailable) sql_down_ = error;
     for (Target* target : wanted) give_up(*target, sql_answer(error), turn);
   }
 
@@ -512,7 +545,7 @@ class Load : public Operation {
   }
 
   Step answer() {
-    if (redis_ && asks_redis(request_.command->id, *targets_[0].answer)) {
+    if (targets_[0].redis && asks_redis(request_.command->id, *targets_[0].answer)) {
       state_ = State::awaiting_redis;
       return CallRedis{{{nullptr, {std::string(request_.command->name), request_.key}}}};
     }
@@ -521,7 +554,9 @@ class Load : public Operation {
 
   Step redis_said(const Event& event) {
     const resp::Reply* const reply = reply_at(event, 0);
-    const bool gone = reply == nullptr || (reply->integer < -1 && reply->type == resp::Reply::Type::integer);
+    if (reply == nullptr) return finish_error(upstream_unavailable(), true);
+    if (reply->is_error()) return finish_error(reply->text);
+    const bool gone = reply->integer < -1 && reply->type == resp::Reply::Type::integer;
     if (gone) return finish();
     Finish said;
     if (reply->type == resp::Reply::Type::integer) resp::append_integer(said.reply, reply->integer);
@@ -547,12 +582,12 @@ class Load : public Operation {
   std::vector<Target> targets_;                          // distinct keys, in their order
   std::unordered_map<std::string, std::size_t> places_;  // MGET, EXISTS: of each key, in targets_
   State state_ = State::awaiting_flight;
-  TimePoint began_;
   std::string token_;
-  bool granted_ = false;        // the user's rights are known
-  bool redis_ = true;           // ask and fill Redis
-  bool one_by_one_ = false;     // each row has a query of its own
-  Target* followed_ = nullptr;  // whose flight is waited for
+  bool granted_ = false;                // the user's rights are known
+  std::optional<sql::Error> sql_down_;  // it did not answer: it is not asked again
+  bool one_by_one_ = false;             // each row has a query of its own
+  Target* followed_ = nullptr;          // whose flight is waited for
+  TimePoint led_since_;
   TimePoint leased_at_;
   TimePoint queued_at_;   // since when the read has been waiting for its turn
   Milliseconds poll_{0};  // the last pause

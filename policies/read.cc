@@ -156,7 +156,7 @@ Finish finish_one(const Entry& entry, const Reading& reading, const Answer& answ
 
 const Answer* find_failure(const std::vector<const Answer*>& answers) {
   for (const Answer* answer : answers) {
-    if (answer->kind == Answer::Kind::failed && !is_foreign(*answer)) return answer;
+    if (ends_read(*answer)) return answer;
   }
   return nullptr;
 }
@@ -188,6 +188,8 @@ Absence absence_of(CommandId command, std::size_t words) {
 }
 
 bool reads_several(CommandId command) { return command == CommandId::mget || command == CommandId::exists; }
+
+bool ends_read(const Answer& answer) { return answer.kind == Answer::Kind::failed && !is_foreign(answer); }
 
 bool asks_redis(CommandId command, const Answer& answer) {
   if (entry_of(command).absence == Absence::no_key) return answer.kind == Answer::Kind::value || is_foreign(answer);

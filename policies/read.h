@@ -22,6 +22,8 @@ resp::Absence absence_of(resp::CommandId command, std::size_t words);
 bool reads_several(resp::CommandId command);
 // Whether only Redis can say: the expiry of a copy, the type of a value that is not the policy's.
 bool asks_redis(resp::CommandId command, const Answer& answer);
+// Whether the answer for one key is the reply to a command with several: a failure, but for another type of value.
+bool ends_read(const Answer& answer);
 
 // What a command that is filled gets. `args`: as sent. `answers`: one for each of its keys.
 struct Reading {

@@ -207,6 +207,47 @@ TEST_F(ReadCommands, ARowThatSaysItsKeyOtherwiseIsReadByItself) {
   EXPECT_EQ(sql.reads, 3) << "one for all, one each for those it seemed to have nothing of";
 }
 
+TEST_F(ReadCommands, GetexOfAHashIsOfTheWrongTypeOnlyWhereThereIsARow) {
+  use(conf::ValueMode::hash);
+  EXPECT_EQ(proxy().run(command({"GETEX", "fruit:9", "EX", "5"})), "$-1\r\n");
+  EXPECT_EQ(proxy().run(command({"GETEX", "fruit:1", "EX", "5"})), kWrongTypeReply);
+  EXPECT_EQ(proxy().run(command({"GETEX", "fruit:1", "EX", "5"})), kWrongTypeReply) << "of the copy too";
+  EXPECT_GT(redis({"TTL", "fruit:1"}).integer, 5);
+}
+
+TEST_F(ReadCommands, ACopyThatCouldNotBeDroppedIsNotTheAnswer) {
+  use(conf::ValueMode::raw);
+  redis({"SET", "fruit:1", "old"});
+  proxy().intercept = [](const Step& step) -> std::optional<Event> {
+    const auto* call = std::get_if<CallRedis>(&step);
+    if (call == nullptr || call->commands[0].script != &fuse::inval()) return {};
+    return RedisReplies{{call->commands.size(), error("READONLY You can't write against a read only replica.")}};
+  };
+  const auto distrusted = [&](Request request) {
+    request.distrust = true;
+    return proxy().run(std::move(request));
+  };
+  EXPECT_EQ(distrusted(miss({"GET", "fruit:1"})), "$5\r\napple\r\n");
+  EXPECT_EQ(distrusted(miss({"MGET", "fruit:2", "fruit:1"})), "*2\r\n$2\r\nn2\r\n$5\r\napple\r\n");
+  EXPECT_EQ(distrusted(miss({"TTL", "fruit:1"})), ":-1\r\n") << "not that of the old copy";
+  EXPECT_TRUE(distrusted(command({"GETEX", "fruit:1"})).starts_with("-READONLY "));
+  EXPECT_EQ(redis({"GET", "fruit:1"}).text, "old");
+}
+
+TEST_F(ReadCommands, AnExpiryThatRedisDoesNotSayIsAnError) {
+  Event said = RedisReplies{{error("NOPERM this user has no permissions")}};
+  proxy().intercept = [&](const Step& step) -> std::optional<Event> {
+    const auto* call = std::get_if<CallRedis>(&step);
+    if (call == nullptr || call->commands[0].script != nullptr) return {};
+    return said;
+  };
+  EXPECT_EQ(missed({"TTL", "fruit:1"}), "-NOPERM this user has no permissions\r\n");
+  said = RedisLost{true};
+  const int lost = proxy().begin(miss({"TTL", "fruit:1"}));
+  EXPECT_TRUE(proxy().run(lost).starts_with("-LOADING "));
+  EXPECT_TRUE(proxy().finish(lost).close);
+}
+
 // --- Step by step
 
 class SeveralKeys : public ::testing::Test {
@@ -313,6 +354,52 @@ TEST_F(SeveralKeys, AFailureOfSqlIsTheReply) {
   load.redis({array({bulk("HIT"), bulk("a")}), lease});
   EXPECT_EQ(std::get<CallRedis>(load.sql(failed(sql::Failure::unavailable))).commands[0].args[5], "NONE");
   EXPECT_EQ(load.redis({array({bulk("REFUSED")})}), reply("-TRYAGAIN sluice: policy 'fruit': because\r\n"));
+}
+
+TEST_F(SeveralKeys, AKeyThatSqlRefusesFailsAlone) {
+  options.on_sql_error = conf::OnSqlError::miss;
+  Stepper load = begin({"MGET", "fruit:1", "fruit:2"});
+  leasing(load);
+  load.redis({lease, lease});
+  EXPECT_EQ(ids_of(load.sql(failed(sql::Failure::refused, "22003"))), Ids{1});
+  EXPECT_EQ(ids_of(load.sql(failed(sql::Failure::refused, "22003"))), Ids{2});
+  const Step fill = load.sql(rows({{std::string("b")}}));
+  EXPECT_EQ(std::get<CallRedis>(fill).commands[0].args[5], "NONE");
+  EXPECT_EQ(std::get<CallRedis>(fill).commands[1].args[5], "VALUE");
+  EXPECT_EQ(load.redis({array({bulk("REFUSED")}), stored}), reply("*2\r\n$-1\r\n$1\r\nb\r\n"));
+}
+
+TEST_F(SeveralKeys, AreNotReadOnceSqlHasFailed) {
+  std::vector<std::string> args{"MGET"};
+  for (int id = 1; id <= 300; ++id) args.push_back("fruit:" + std::to_string(id));
+  const std::vector<resp::Reply> leases(256, lease), refused(256, array({bulk("REFUSED")}));
+  Stepper load = begin(args);
+  leasing(load);
+  load.redis(leases);
+  load.sql(failed(sql::Failure::unavailable));
+  EXPECT_EQ(load.redis(refused), reply("-TRYAGAIN sluice: policy 'fruit': because\r\n"));
+
+  options.on_sql_error = conf::OnSqlError::miss;
+  Stepper missing = begin(args);
+  leasing(missing);
+  missing.redis(leases);
+  missing.sql(failed(sql::Failure::unavailable));
+  EXPECT_EQ(keys_of(missing.redis(refused), fuse::lease()).size(), 44U) << "Redis may have them";
+  const Step fill = missing.redis(std::vector<resp::Reply>(44, lease));
+  ASSERT_TRUE(std::holds_alternative<CallRedis>(fill)) << "the leases are given back, without a query";
+  EXPECT_EQ(std::get<CallRedis>(fill).commands[0].args[5], "NONE");
+}
+
+TEST_F(SeveralKeys, WaitForOthersFromWhereTheyAreLed) {
+  Stepper first = begin({"GET", "fruit:1"}, 1);
+  leasing(first);
+  Stepper load = begin({"MGET", "fruit:1", "fruit:2"}, 2);
+  leasing(load);
+  load.clock += Milliseconds(4000);
+  EXPECT_EQ(load.redis({array({bulk("HIT"), bulk("b")})}), Step(Park{}));
+  first.redis({array({bulk("HIT"), bulk("a")})});
+  EXPECT_EQ(keys_of(load.resume(Woken{}), fuse::lease()), Keys{"fruit:1"});
+  EXPECT_EQ(load.redis({array({bulk("WAIT"), integer(2000)})}), Step(Sleep{Milliseconds(5)}));
 }
 
 TEST_F(SeveralKeys, CopiesThatMayBeOldAreDroppedBeforeAnythingIsRead) {
