@@ -317,13 +317,17 @@ bool Client::take_relayed(const resp::CommandInfo* info, const resp::Command& co
   return true;
 }
 
+bool Client::too_many_outstanding() {
+  full_ = outstanding_ + run_replies_ >= kOutstandingMax && !session_.blocked();
+  return full_;
+}
+
 bool Client::forward(std::string_view wire, const Session::Plan& plan) {
   if (replies_.writing()) return false;
   Upstream* up = upstream();
   if (up == nullptr) return await_upstream();
   if (up->congested()) return false;
-  full_ = outstanding_ + run_replies_ >= kOutstandingMax && !session_.blocked();
-  if (full_) return false;
+  if (too_many_outstanding()) return false;
   if (plan.effect != Effect::none || plan.replies != 1) return forward_effect(*up, wire, plan);
   loop_.metrics().commands_forwarded.add();
   if (run_replies_ != 0 && run_.data() + run_.size() == wire.data()) {

@@ -106,6 +106,7 @@ class Client final : private Stream::Handler, private Flushable {
   bool discard_instead();
   bool take_flush(const resp::Command& command);
   bool take_rejected(std::string_view reason);
+  bool too_many_outstanding();
   bool forward(std::string_view wire, const Session::Plan& plan);
   bool forward_copy(std::string_view wire, const Session::Plan& plan);
   bool forward_effect(Upstream& upstream, std::string_view wire, const Session::Plan& plan);

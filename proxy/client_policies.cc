@@ -91,7 +91,7 @@ bool Client::forward_copy(std::string_view wire, const Session::Plan& plan) {
 
 bool Client::take_read(const resp::CommandInfo& info, const resp::Command& command, std::string_view wire,
                        const Route& route) {
-  if (replies_.writing()) return false;
+  if (replies_.writing() || replies_.size() >= kSlotsMax) return false;
   flush_run();
   const std::uint32_t policy = route.policy;
   Upstream* up = upstream();
@@ -108,7 +108,7 @@ bool Client::take_read(const resp::CommandInfo& info, const resp::Command& comma
     begin_miss(policy, wire, Miss::distrusted);
     return true;
   }
-  if (up->congested()) return false;
+  if (up->congested() || too_many_outstanding()) return false;
   loop_.metrics().commands_forwarded.add();
   ++outstanding_;
   up->expect_read(id_, wire, policy, policies::absence_of(info.id, command.args.size()));
@@ -255,6 +255,7 @@ void Client::swallow_reply() {
   session_.began({});
 }
 
+// Of a command that is taken now.
 std::uint64_t Client::open_slot(std::size_t row, const resp::CommandInfo* info, bool write) {
   const bool muted = session_.replies_suppressed();
   if (muted) swallow_reply();
@@ -275,7 +276,8 @@ void Client::fill(std::uint64_t slot, policies::Finish finish) {
   resume();
 }
 
-// `reply`: what Redis has said, if it was asked.
+// `reply`: what Redis has said, if it was asked. The command came while replies were wanted: what its client has sent
+// since changes nothing of that.
 void Client::begin_miss(std::uint32_t policy, std::string_view wire, Miss why, std::string_view reply) {
   policies::Request request = miss_of(wire);
   request.version = session_.version();
@@ -284,7 +286,7 @@ void Client::begin_miss(std::uint32_t policy, std::string_view wire, Miss why, s
   if (request.redis_down) request.acl_user = loop_.user_to_refuse(session_.user());
   if (request.distrust) request.acl_user = loop_.user_to_check(session_.user());
   if (has_several(request)) return begin_split(request, reply);
-  const std::uint64_t slot = open_slot(row_of(request.key), nullptr, false);
+  const std::uint64_t slot = replies_.open(row_of(request.key), nullptr, false, false);
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
 }
 
@@ -296,7 +298,7 @@ void Client::begin_split(const policies::Request& request, std::string_view repl
   }
   const bool holds =
       std::any_of(read.parts().begin(), read.parts().end(), [](const auto& part) { return !part.policy; });
-  const std::uint64_t slot = open_slot(ReplyQueue::kEveryRow, nullptr, holds);
+  const std::uint64_t slot = replies_.open(ReplyQueue::kEveryRow, nullptr, holds, false);
   loop_.start_parts(std::move(read), request, id_, slot);
 }
 
@@ -325,7 +327,7 @@ void Client::read_missed(std::uint32_t policy, std::string_view wire, std::strin
 void Client::held_reply(std::string_view note, std::string_view reply) {
   effect_seen(note, reply);
   --outstanding_;
-  const std::uint64_t slot = open_slot(0, nullptr, false);
+  const std::uint64_t slot = replies_.open(0, nullptr, false, false);
   loop_.start(make_guard_clearing(loop_.router().guards_of(decode_keys(note.substr(1))), std::string(reply)), id_,
               slot);
 }

@@ -174,6 +174,17 @@ TEST_F(Connections, ASkippedReplyIsThatOfThePolicysCommandAndNoOther) {
   }
 }
 
+TEST_F(Connections, AReadThatIsLoadedIsAnsweredThoughRepliesAreSwitchedOffAfterIt) {
+  const Args ping{"PING"}, on{"CLIENT", "REPLY", "ON"};
+  ASSERT_EQ(a.call({"WATCH", "w"}), "+OK\r\n");  // a connection of its own, on which nothing waits
+  for (const Args& mute : std::vector<Args>{{"CLIENT", "REPLY", "OFF"}, {"CLIENT", "REPLY", "SKIP"}}) {
+    a.send(wire({"EXISTS", mute[2] == "OFF" ? "fruit:1" : "fruit:2"}) + wire(mute));
+    EXPECT_EQ(a.read_reply(), ":1\r\n") << mute[2];
+    a.send(wire(ping) + wire(on));
+    EXPECT_EQ(a.read_reply(), "+OK\r\n") << mute[2];
+  }
+}
+
 TEST_F(Connections, ASluiceCommandSeesTheWritesBeforeItInThePipeline) {
   for (int age = 1; age <= 50; ++age) {
     const std::string value = R"({"name":"E","age":)" + std::to_string(age) + R"(,"occupation":null})";
