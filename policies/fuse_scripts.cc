@@ -164,7 +164,25 @@ return 1
 )lua";
 
 constexpr std::string_view kLease = R"lua(
-local found, failed = value(D, ARGV[3])
+local kind = ARGV[3]
+local found, failed
+if kind == 'E' then
+  found = call('EXISTS', D) == 1 and ''
+elseif kind == 'F' then
+  if call('EXISTS', D) == 1 then
+    local values = redis.pcall('HMGET', D, unpack(ARGV, 4))
+    if values.err then return {err = values.err} end
+    found = {}
+    for i, text in ipairs(values) do
+      if text then
+        found[#found + 1] = ARGV[i + 3]
+        found[#found + 1] = text
+      end
+    end
+  end
+else
+  found, failed = value(D, kind)
+end
 if failed then return failed end
 if found then return {'HIT', found} end
 if N and tonumber(N) > now then return {'NEG'} end

@@ -14,6 +14,8 @@
 namespace sluice::policies {
 namespace {
 
+// A lease answers so many fields by themselves; for more of them the whole hash.
+constexpr std::size_t kPartFieldsMax = 64;
 constexpr Milliseconds kPollMin{5};
 constexpr Milliseconds kPollMax{50};
 // Added to one random number it makes others, far apart (the golden section): what is filled together does not expire
@@ -23,7 +25,8 @@ constexpr std::uint64_t kApart = 0x9E3779B97F4A7C15ULL;
 // One of the keys that a Load is about.
 struct Target {
   enum class Stage : std::uint8_t {
-    idle,     // not begun, or another operation leads its flight
+    idle,     // not begun
+    waiting,  // another operation leads its flight
     leasing,  // we lead: the lease is to be asked for, again if somebody else has it
     reading,  // SQL is to be asked
     filling,  // Redis is to be told what SQL said
@@ -56,6 +59,7 @@ class Load : public Operation {
 
   Step start(Turn& turn) override {
     token_ = make_token(turn);
+    choose_part();
     for (const Target& target : targets_) {
       if (target.side.empty()) return finish_error(key_without_side(options_));
     }
@@ -70,7 +74,7 @@ class Load : public Operation {
       case State::awaiting_drop:
         return copies_dropped(event, turn);
       case State::awaiting_flight:
-        return flight_landed(turn);
+        return flights_landed(turn);
       case State::awaiting_schema:
         return schema_known(event, turn);
       case State::awaiting_leases:
@@ -115,21 +119,25 @@ class Load : public Operation {
     }
   }
 
-  // The targets at this stage, at most `most`; valid until the operation ends.
+  // The targets that are worked on: as many as a query takes.
+  std::span<Target> part() { return std::span(targets_).subspan(part_begin_, part_end_ - part_begin_); }
+
+  // Those of them at this stage, at most `most`; valid until the operation ends.
   std::vector<Target*> at(Stage stage, std::size_t most = SIZE_MAX) {
     std::vector<Target*> found;
-    for (Target& target : targets_) {
+    for (Target& target : part()) {
       if (target.stage == stage && found.size() < most) found.push_back(&target);
     }
     return found;
   }
-  bool any(Stage stage) const {
-    return std::any_of(targets_.begin(), targets_.end(), [&](const Target& target) { return target.stage == stage; });
+  bool any(Stage stage) {
+    return std::any_of(part().begin(), part().end(), [&](const Target& target) { return target.stage == stage; });
   }
-  bool any_lease() const {
-    return std::any_of(targets_.begin(), targets_.end(),
+  bool any_lease() {
+    return std::any_of(part().begin(), part().end(),
                        [](const Target& target) { return target.stage == Stage::reading && target.leased; });
   }
+  Target& target_of(const std::string& key) { return targets_.size() == 1 ? targets_[0] : targets_[places_.at(key)]; }
 
   void count_miss(Target& target) {
     if (!std::exchange(target.missed, true)) shared_.metrics.misses.add();
@@ -143,6 +151,20 @@ class Load : public Operation {
     return options_.on_redis_down == conf::OnRedisDown::sql && may_read;
   }
   const char* kind() const { return options_.value == conf::ValueMode::hash ? "H" : "S"; }
+
+  // What a lease is to answer if the value is there: no more of it than the command needs.
+  void choose_part() {
+    const bool some_fields = options_.value == conf::ValueMode::hash && reads_fields(request_.command->id) &&
+                             request_.args.size() <= kPartFieldsMax + 2;
+    asked_ = {kind()};
+    if (request_.command->id == resp::CommandId::exists) asked_ = {"E"};
+    if (some_fields) {
+      asked_ = {"F"};
+      asked_.insert(asked_.end(), request_.args.begin() + 2, request_.args.end());
+    }
+    if (asked_[0] == kind()) return;
+    for (const std::string& word : asked_) part_ += std::to_string(word.size()) + ":" + word;
+  }
 
   // Nobody has asked Redis yet whether this user may read the keys.
   Step drop_copies() {
@@ -172,42 +194,59 @@ class Load : public Operation {
 
   // --- Single flight
 
-  // Leads the flights of the keys that nobody leads yet. Only when there are none it waits, for one at a time: who
-  // leads never waits for another who may wait for it.
+  // Leads the flights of the keys that nobody leads yet. Only when there are none it waits, for all others at once:
+  // who leads never waits for another who may wait for it.
   Step join(Turn& turn) {
     if (const Answer* failed = find_end()) return finish_error(failed->error, failed->close);
-    std::size_t led = 0;
-    for (Target& target : targets_) {
-      if (target.stage != Stage::idle || led == sql::kReadRowsMax || shared_.flights.is_led(target.key)) continue;
-      shared_.flights.join(target.key, turn.self);
-      target.stage = Stage::leasing;
-      ++led;
+    if (!any(Stage::idle)) next_part();
+    if (part().empty()) return answer();
+    for (Target* target : at(Stage::idle)) {
+      if (shared_.flights.is_led(target->key)) continue;
+      shared_.flights.join(target->key, turn.self);
+      target->stage = Stage::leasing;
     }
-    if (led != 0) return lead(turn);
-    const std::vector<Target*> others = at(Stage::idle, 1);
-    if (others.empty()) return answer();
-    followed_ = others[0];
-    count_miss(*followed_);
-    shared_.flights.join(followed_->key, turn.self);
-    shared_.metrics.waits.add();
-    state_ = State::awaiting_flight;
-    return Park{};
+    return any(Stage::leasing) ? lead(turn) : wait_for_flights(turn);
+  }
+
+  void next_part() {
+    part_begin_ = part_end_;
+    part_end_ = std::min(targets_.size(), part_begin_ + sql::kReadRowsMax);
   }
 
   // What is the reply whatever the other keys have.
-  const Answer* find_end() const {
+  const Answer* find_end() {
     if (!reads_several(request_.command->id)) return nullptr;
-    for (const Target& target : targets_) {
+    for (const Target& target : part()) {
       if (target.answer != nullptr && ends_read(*target.answer)) return target.answer.get();
     }
     return nullptr;
   }
 
-  Step flight_landed(Turn& turn) {
-    auto answer = shared_.flights.take(turn.self);
-    followed_->stage = answer ? Stage::landed : Stage::leasing;
-    followed_->answer = std::move(answer);
-    return followed_->answer ? join(turn) : lead(turn);
+  Step wait_for_flights(Turn& turn) {
+    for (Target* target : at(Stage::idle)) {
+      count_miss(*target);
+      shared_.flights.join(target->key, turn.self);
+      target->stage = Stage::waiting;
+    }
+    shared_.metrics.waits.add();
+    state_ = State::awaiting_flight;
+    return Park{};
+  }
+
+  Step flights_landed(Turn& turn) {
+    for (Flights::Landed& landed : shared_.flights.take(turn.self)) {
+      Target& target = target_of(landed.key);
+      const bool other = landed.answer && !landed.answer->part.empty() && landed.answer->part != part_;
+      target.stage = other ? Stage::idle : landed.answer ? Stage::landed : Stage::leasing;
+      if (!other) target.answer = std::move(landed.answer);
+    }
+    const bool leads = any(Stage::leasing);
+    if (!leads && find_end() == nullptr && any(Stage::waiting)) return Park{};
+    for (Target* target : at(Stage::waiting)) {
+      shared_.flights.leave(target->key, turn.self);
+      target->stage = Stage::idle;
+    }
+    return leads ? lead(turn) : join(turn);
   }
 
   Step lead(Turn& turn) {
@@ -223,7 +262,20 @@ class Load : public Operation {
     if (!error) return map_keys(turn);
     shared_.metrics.load_errors.add();
     for (Target* target : at(Stage::leasing)) land(*target, sql_answer(*error), true, turn);
+    if (error->failure == sql::Failure::unavailable) give_up_rest(sql_answer(*error));
     return go_on(turn);
+  }
+
+  // Of keys that have not been begun: asking once more would take as long again.
+  void give_up_rest(Answer answer) {
+    const auto shared = std::make_shared<const Answer>(std::move(answer));
+    for (Target& target : targets_) {
+      if (target.stage != Stage::idle) continue;
+      count_miss(target);
+      target.stage = Stage::landed;
+      target.answer = shared;
+    }
+    part_end_ = targets_.size();
   }
 
   Step map_keys(Turn& turn) {
@@ -264,9 +316,10 @@ class Load : public Operation {
     CallRedis call;
     for (const Target* target : at(Stage::leasing)) {
       shared_.flights.seal(target->key);
-      call.commands.push_back(
-          {&fuse::lease(),
-           {"2", target->key, target->side, token_, std::to_string(options_.load_timeout.count()), kind()}});
+      RedisCommand lease{&fuse::lease(),
+                         {"2", target->key, target->side, token_, std::to_string(options_.load_timeout.count())}};
+      lease.args.insert(lease.args.end(), asked_.begin(), asked_.end());
+      call.commands.push_back(std::move(lease));
     }
     return call;
   }
@@ -287,7 +340,9 @@ class Load : public Operation {
     const std::string& verdict = item(reply, 0).text;
     if (verdict == "HIT") {
       if (!std::exchange(target.missed, true)) shared_.metrics.hits.add();
-      return land(target, present(item(reply, 1)), true, turn);
+      Answer found = present(item(reply, 1));
+      found.part = part_;
+      return land(target, std::move(found), true, turn);
     }
     count_miss(target);
     if (reply.is_error()) return lease_failed(target, reply.text, turn);
@@ -393,6 +448,7 @@ class Load : public Operation {
 
   static std::vector<sql::Value> values_of(const std::vector<sql::Bound>& key) {
     std::vector<sql::Value> values;
+    values.reserve(key.size());
     for (const sql::Bound& bound : key) values.push_back(bound.value);
     return values;
   }
@@ -451,7 +507,7 @@ class Load : public Operation {
     auto copy = row == nullptr ? std::nullopt : mapping_->copy(*row);
     if (copy) {
       target.until = mapping_->expiry(*row);
-      target.found = {Answer::Kind::value, std::move(*copy), {}, false};
+      target.found = {Answer::Kind::value, std::move(*copy), {}, false, {}};
     }
     if (!target.redis) land(target, is_over(target) ? Answer{} : std::move(target.found), true, turn);
   }
@@ -525,12 +581,12 @@ class Load : public Operation {
   // --- Answers
 
   static Answer present(const resp::Reply& value) {
-    Answer answer{Answer::Kind::value, {value.text, {}}, {}, false};
+    Answer answer{Answer::Kind::value, {value.text, {}}, {}, false, {}};
     for (const resp::Reply& item : value.items) answer.copy.fields.push_back(item.text);
     return answer;
   }
 
-  static Answer failure(std::string error) { return {Answer::Kind::failed, {}, std::move(error), false}; }
+  static Answer failure(std::string error) { return {Answer::Kind::failed, {}, std::move(error), false, {}}; }
 
   Answer sql_answer(const sql::Error& error) const {
     if (options_.on_sql_error == conf::OnSqlError::miss) return {};
@@ -581,12 +637,14 @@ class Load : public Operation {
   const Request request_;
   std::vector<Target> targets_;                          // distinct keys, in their order
   std::unordered_map<std::string, std::size_t> places_;  // MGET, EXISTS: of each key, in targets_
+  std::size_t part_begin_ = 0, part_end_ = 0;            // what is worked on, in targets_
   State state_ = State::awaiting_flight;
   std::string token_;
+  std::vector<std::string> asked_;      // the last arguments of a lease
+  std::string part_;                    // the same in one word; empty: the whole value
   bool granted_ = false;                // the user's rights are known
   std::optional<sql::Error> sql_down_;  // it did not answer: it is not asked again
   bool one_by_one_ = false;             // each row has a query of its own
-  Target* followed_ = nullptr;          // whose flight is waited for
   TimePoint led_since_;
   TimePoint leased_at_;
   TimePoint queued_at_;   // since when the read has been waiting for its turn

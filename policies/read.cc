@@ -191,6 +191,11 @@ bool reads_several(CommandId command) { return command == CommandId::mget || com
 
 bool ends_read(const Answer& answer) { return answer.kind == Answer::Kind::failed && !is_foreign(answer); }
 
+bool reads_fields(CommandId command) {
+  return command == CommandId::hget || command == CommandId::hmget || command == CommandId::hexists ||
+         command == CommandId::hstrlen;
+}
+
 bool asks_redis(CommandId command, const Answer& answer) {
   if (entry_of(command).absence == Absence::no_key) return answer.kind == Answer::Kind::value || is_foreign(answer);
   return command == CommandId::type && is_foreign(answer);

@@ -20,6 +20,8 @@ bool is_filled(conf::ValueMode mode, resp::CommandId command);
 resp::Absence absence_of(resp::CommandId command, std::size_t words);
 // Whether the command may have several keys: MGET, EXISTS.
 bool reads_several(resp::CommandId command);
+// Whether it has names of fields after its key, and needs these only.
+bool reads_fields(resp::CommandId command);
 // Whether only Redis can say: the expiry of a copy, the type of a value that is not the policy's.
 bool asks_redis(resp::CommandId command, const Answer& answer);
 // Whether the answer for one key is the reply to a command with several: a failure, but for another type of value.

@@ -106,19 +106,28 @@ void Flights::land(const std::string& key, const std::shared_ptr<const Answer>& 
     again.insert(again.begin(), flight.early.begin(), flight.early.end());
     flight.early.clear();
   }
-  for (const OperationId id : flight.early) {
-    answers_[number(id)] = answer;
-    turn.woken.push_back(id);
-  }
+  for (const OperationId id : flight.early) tell(id, key, answer, turn);
   if (again.empty()) return;
-  turn.woken.push_back(again.front());
+  tell(again.front(), key, nullptr, turn);
   again.erase(again.begin());
   flights_[key].early = std::move(again);
 }
 
-std::shared_ptr<const Answer> Flights::take(OperationId self) {
-  const auto found = answers_.extract(number(self));
-  return found ? found.mapped() : nullptr;
+void Flights::tell(OperationId who, const std::string& key, const std::shared_ptr<const Answer>& answer, Turn& turn) {
+  std::vector<Landed>& landed = landed_[number(who)];
+  if (landed.empty()) turn.woken.push_back(who);
+  landed.push_back({key, answer});
+}
+
+std::vector<Flights::Landed> Flights::take(OperationId self) {
+  auto found = landed_.extract(number(self));
+  return found ? std::move(found.mapped()) : std::vector<Landed>();
+}
+
+void Flights::leave(const std::string& key, OperationId self) {
+  Flight& flight = flights_.at(key);
+  std::erase(flight.early, self);
+  std::erase(flight.late, self);
 }
 
 void Forgotten::add(std::string key) {

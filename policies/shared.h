@@ -74,6 +74,7 @@ struct Answer {
   Copy copy;          // value
   std::string error;  // failed
   bool close = false;
+  std::string part;  // value: what of it the copy is, as the lease says it; empty: all
 };
 
 // Single flight: of those who miss the same key at once one leads, the others wait for its answer.
@@ -81,24 +82,35 @@ struct Answer {
 // An answer may be shared only with those who asked before the call that decided it was sent (a value from before a
 // write that was acknowledged before one asked must not be the answer): seal() is called when it is. Who joins a sealed
 // flight is late and starts over, under a leader chosen among the late.
+//
+// One operation may wait for several flights at once, which it is woken for once; who leads waits for none.
 class Flights {
  public:
+  struct Landed {
+    std::string key;
+    std::shared_ptr<const Answer> answer;  // null: the operation leads the next flight
+  };
+
   bool join(const std::string& key, OperationId self);  // true: leads; false: park
   bool is_led(const std::string& key) const { return flights_.contains(key); }
   void seal(const std::string& key);
   void reopen(const std::string& key);  // the call decided nothing: nobody is late any more
   // Ends the flight. Without an answer everybody starts over.
   void land(const std::string& key, const std::shared_ptr<const Answer>& answer, Turn& turn);
-  // For one that was woken: its answer; null: it leads the next flight.
-  std::shared_ptr<const Answer> take(OperationId self);
+  // For one that was woken: what became of those of its flights that have landed.
+  std::vector<Landed> take(OperationId self);
+  // One that has not landed is waited for no more.
+  void leave(const std::string& key, OperationId self);
 
  private:
   struct Flight {
     std::vector<OperationId> early, late;
     bool sealed = false;
   };
+  void tell(OperationId who, const std::string& key, const std::shared_ptr<const Answer>& answer, Turn& turn);
+
   std::unordered_map<std::string, Flight> flights_;
-  std::unordered_map<std::uint64_t, std::shared_ptr<const Answer>> answers_;
+  std::unordered_map<std::uint64_t, std::vector<Landed>> landed_;  // of those that are being woken
 };
 
 // Keys whose copy must be dropped as soon as Redis is back. Bounded: beyond that the fuse does it.

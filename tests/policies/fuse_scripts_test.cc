@@ -46,6 +46,27 @@ class FuseScripts : public ::testing::Test {
   const std::string side = side_key(kKey);
 };
 
+TEST_F(FuseScripts, ALeaseAnswersNoMoreThanIsAsked) {
+  const auto ask = [&](std::vector<std::string> what) {
+    std::vector<std::string> args{"2", kKey, side, "t", "3000"};
+    args.insert(args.end(), what.begin(), what.end());
+    return redis.run(fuse::lease(), args);
+  };
+  EXPECT_EQ(ask({"E"}).items.at(0).text, "LEASE");
+  EXPECT_EQ(ask({"F", "a"}).items.at(0).text, "WAIT");
+  redis.call({"HSET", kKey, "a", "1", "b", "2"});
+  EXPECT_EQ(ask({"E"}).items.at(0).text, "HIT");
+  EXPECT_EQ(ask({"E"}).items.at(1).text, "");
+  const resp::Reply fields = ask({"F", "none", "b"});
+  EXPECT_EQ(fields.items.at(0).text, "HIT");
+  ASSERT_EQ(fields.items.at(1).items.size(), 2U);
+  EXPECT_EQ(fields.items[1].items[0].text, "b");
+  EXPECT_EQ(fields.items[1].items[1].text, "2");
+  redis.call({"SET", kKey, "text"});
+  EXPECT_TRUE(ask({"F", "a"}).text.starts_with("WRONGTYPE"));
+  EXPECT_EQ(ask({"E"}).items.at(0).text, "HIT");
+}
+
 TEST_F(FuseScripts, AnArmTurnsTheCopyIntoAFuse) {
   redis.call({"SET", kKey, "old", "PX", kHour});
   EXPECT_EQ(arm("a").integer, 1);

@@ -111,6 +111,24 @@ TEST_F(ReadCommands, AFieldThatACopyHasNotIsNoMiss) {
   EXPECT_EQ(proxy().policy().metrics().hits.value(), 1U);
 }
 
+TEST_F(ReadCommands, OnlyTheFieldsThatAreAskedAreRead) {
+  use(conf::ValueMode::hash);
+  missed({"HLEN", "fruit:1"});
+  redis({"HSET", "fruit:1", "quantity", "5"});
+  std::vector<std::string> asked;
+  proxy().intercept = [&](const Step& step) -> std::optional<Event> {
+    const auto* call = std::get_if<CallRedis>(&step);
+    if (call != nullptr) asked.assign(call->commands[0].args.begin() + 5, call->commands[0].args.end());
+    return {};
+  };
+  EXPECT_EQ(missed_again({"HMGET", "fruit:1", "none", "quantity"}), "*2\r\n$-1\r\n$1\r\n5\r\n");
+  EXPECT_EQ(asked, (std::vector<std::string>{"F", "none", "quantity"}));
+  EXPECT_EQ(missed_again({"HEXISTS", "fruit:1", "none"}), ":0\r\n");
+  EXPECT_EQ(missed_again({"HSTRLEN", "fruit:1", "quantity"}), ":1\r\n");
+  EXPECT_EQ(missed_again({"EXISTS", "fruit:1"}), ":1\r\n");
+  EXPECT_EQ(asked, std::vector<std::string>{"E"});
+}
+
 TEST_F(ReadCommands, OfARowThatIsAbsentAreWhatRedisSaysOfAnAbsentKey) {
   for (const auto mode : {conf::ValueMode::json, conf::ValueMode::hash}) {
     use(mode);
@@ -356,6 +374,59 @@ TEST_F(SeveralKeys, AFailureOfSqlIsTheReply) {
   EXPECT_EQ(load.redis({array({bulk("REFUSED")})}), reply("-TRYAGAIN sluice: policy 'fruit': because\r\n"));
 }
 
+TEST_F(SeveralKeys, ThatAnotherLeadsAreWaitedForAllAtOnce) {
+  Stepper first = begin({"MGET", "fruit:1", "fruit:2"}, 1);
+  leasing(first);
+  first.redis({lease, lease});
+  Stepper second = begin({"MGET", "fruit:2", "fruit:1"}, 2);
+  EXPECT_EQ(second.start(), Step(Park{}));
+  const std::vector<resp::Reply> refused(2, array({bulk("REFUSED")}));
+  first.sql(failed(sql::Failure::unavailable));
+  first.redis(refused);
+  EXPECT_EQ(first.woken, (std::vector<OperationId>{{2, 1}})) << "once";
+  EXPECT_EQ(second.resume(Woken{}), reply("-TRYAGAIN sluice: policy 'fruit': because\r\n")) << "without a query";
+
+  Stepper third = begin({"MGET", "fruit:1", "fruit:2"}, 3);
+  leasing(third);
+  third.redis({lease, lease});
+  Stepper fourth = begin({"MGET", "fruit:1", "fruit:2"}, 4);
+  EXPECT_EQ(fourth.start(), Step(Park{}));
+  third.sql(rows({{std::int64_t{1}, std::string("a")}, {std::int64_t{2}, std::string("b")}}));
+  third.redis({stored, stored});
+  EXPECT_EQ(fourth.resume(Woken{}), reply("*2\r\n$1\r\na\r\n$1\r\nb\r\n"));
+}
+
+TEST_F(SeveralKeys, AnAnswerThatIsNotTheWholeValueIsForThoseWhoAskTheSame) {
+  Stepper first = begin({"GET", "fruit:1"}, 1);
+  leasing(first);
+  Stepper exists = begin({"EXISTS", "fruit:1"}, 2), again = begin({"EXISTS", "fruit:1"}, 3);
+  Stepper get = begin({"GET", "fruit:1"}, 4);
+  exists.start();
+  again.start();
+  get.start();
+  first.redis({array({bulk("HIT"), bulk("a")})});
+  EXPECT_EQ(std::get<CallRedis>(exists.resume(Woken{})).commands[0].args.back(), "E");
+  EXPECT_EQ(exists.redis({array({bulk("HIT"), bulk("")})}), reply(":1\r\n"));
+  EXPECT_EQ(again.resume(Woken{}), reply(":1\r\n"));
+  EXPECT_EQ(std::get<CallRedis>(get.resume(Woken{})).commands[0].args.back(), "S") << "the value itself is asked for";
+  EXPECT_EQ(get.redis({array({bulk("HIT"), bulk("a")})}), reply("$1\r\na\r\n"));
+}
+
+TEST_F(SeveralKeys, WhoIsLeftOneKeyToLeadWaitsForNoOther) {
+  Stepper one = begin({"GET", "fruit:1"}, 1), two = begin({"GET", "fruit:2"}, 2);
+  leasing(one);
+  leasing(two);
+  Stepper both = begin({"MGET", "fruit:1", "fruit:2"}, 3);
+  EXPECT_EQ(both.start(), Step(Park{}));
+  one.redis({array({bulk("HIT"), bulk("a")})});
+  EXPECT_EQ(one.woken, (std::vector<OperationId>{{3, 1}}));
+  EXPECT_EQ(keys_of(both.resume(Woken{}), fuse::lease()), Keys{"fruit:1"});
+  two.redis({array({bulk("HIT"), bulk("b")})});
+  EXPECT_TRUE(two.woken.empty()) << "it waits for Redis";
+  EXPECT_EQ(keys_of(both.redis({array({bulk("HIT"), bulk("a")})}), fuse::lease()), Keys{"fruit:2"});
+  EXPECT_EQ(both.redis({array({bulk("HIT"), bulk("b")})}), reply("*2\r\n$1\r\na\r\n$1\r\nb\r\n"));
+}
+
 TEST_F(SeveralKeys, AKeyThatSqlRefusesFailsAlone) {
   options.on_sql_error = conf::OnSqlError::miss;
   Stepper load = begin({"MGET", "fruit:1", "fruit:2"});
@@ -388,6 +459,19 @@ TEST_F(SeveralKeys, AreNotReadOnceSqlHasFailed) {
   const Step fill = missing.redis(std::vector<resp::Reply>(44, lease));
   ASSERT_TRUE(std::holds_alternative<CallRedis>(fill)) << "the leases are given back, without a query";
   EXPECT_EQ(std::get<CallRedis>(fill).commands[0].args[5], "NONE");
+}
+
+TEST_F(SeveralKeys, AreGivenUpWhenSqlDoesNotDescribeTheTable) {
+  options.on_sql_error = conf::OnSqlError::miss;
+  std::vector<std::string> args{"MGET"};
+  std::string nils = "*300\r\n";
+  for (int id = 1; id <= 300; ++id) {
+    args.push_back("fruit:" + std::to_string(id));
+    nils += "$-1\r\n";
+  }
+  Stepper load = begin(args);
+  EXPECT_TRUE(std::holds_alternative<CallSql>(load.start()));
+  EXPECT_EQ(load.sql(failed(sql::Failure::unavailable)), reply(nils));
 }
 
 TEST_F(SeveralKeys, WaitForOthersFromWhereTheyAreLed) {
