@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "backends/pool.h"
-#include "conformance.h"
+#include "postgres_fixture.h"
 #include "tests/servers/tcp_proxy.h"
 
 namespace sluice::sql {
@@ -21,25 +21,13 @@ using servers::TcpProxy;
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 
-Op write(std::int64_t id, Value name = std::string("apple")) {
-  return ReplaceRow{"fruit", {{"id", id}}, {{"name", std::move(name)}}, {}};
-}
 Op drop(std::int64_t id) { return DeleteRow{"fruit", {{"id", id}}}; }
 
-class PostgresGroup : public testing::Test {
+class PostgresGroup : public PostgresTest {
  protected:
-  PostgresGroup() : database(Engine::postgresql), options(server_options(database)) {
-    query("CREATE TABLE fruit (id BIGINT PRIMARY KEY, name TEXT, note TEXT DEFAULT 'none')");
-    session = make_session();
-  }
+  PostgresGroup() { query("ALTER TABLE fruit ADD note TEXT DEFAULT 'none'"); }
 
-  std::unique_ptr<Session> make_session() const { return make_backend(options)->session(); }
-  std::string query(const std::string& sql) { return database.query(sql); }
-  std::vector<Result> run_group(const std::vector<Op>& ops, Deadline deadline = soon()) {
-    return session->run_group(pointers_to(ops), deadline);
-  }
   Result run_one(const Op& op, Deadline deadline = soon()) { return run_group({op}, deadline)[0]; }
-  std::string fruit() { return query("SELECT id, name FROM fruit ORDER BY id"); }
   void expect_written(const std::vector<Op>& ops) {
     for (const Result& result : run_group(ops)) EXPECT_TRUE(is_ok(result));
   }
@@ -58,24 +46,15 @@ class PostgresGroup : public testing::Test {
     query("DELETE FROM log");
     return rows;
   }
-  std::string waiting() {
-    return query(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = current_database() AND "
-        "wait_event_type = 'Lock'");
-  }
-
-  servers::SqlDatabase database;
-  conf::BackendOptions options;
-  std::unique_ptr<Session> session;
 };
 
 // --- Rows that share a statement
 
 TEST_F(PostgresGroup, RowsOfOneShapeShareAStatementAndThoseThatAreAbsentAreInserted) {
-  expect_written({write(1), write(3)});
+  expect_written({write_fruit(1), write_fruit(3)});
   note_statements("fruit");
-  const auto results = run_group(
-      {write(4, std::string("d")), write(3, std::string("c")), write(2, std::string("b")), write(1, std::string("a"))});
+  const auto results = run_group({write_fruit(4, std::string("d")), write_fruit(3, std::string("c")),
+                                  write_fruit(2, std::string("b")), write_fruit(1, std::string("a"))});
   for (std::size_t i = 0; i < results.size(); ++i) {
     EXPECT_TRUE(is_ok(results[i]));
     EXPECT_EQ(results[i].inserted, i % 2 == 0) << i;
@@ -86,16 +65,17 @@ TEST_F(PostgresGroup, RowsOfOneShapeShareAStatementAndThoseThatAreAbsentAreInser
 }
 
 TEST_F(PostgresGroup, EachShapeOfAGroupHasItsStatement) {
-  for (std::int64_t id = 1; id <= 10; ++id) run_group({write(id)});
+  for (std::int64_t id = 1; id <= 10; ++id) run_group({write_fruit(id)});
   query("UPDATE fruit SET note = 'old'");
   note_statements("fruit");
   const auto full = [](std::int64_t id, std::vector<std::string> reset) {
     return ReplaceRow{"fruit", {{"id", id}}, {{"name", std::string("full")}}, std::move(reset)};
   };
   const auto note = [](std::int64_t id) { return ReplaceRow{"fruit", {{"id", id}}, {{"note", std::string("n")}}, {}}; };
-  expect_written({full(1, {"note"}), note(2), write(3), full(4, {"note"}), note(5), write(6, std::monostate{}),
-                  MergeRow{"fruit", {{"id", std::int64_t{7}}}, {{"note", std::string("m")}}}, write(3), drop(7),
-                  full(8, {"note"}), note(9), write(10)});
+  expect_written({full(1, {"note"}), note(2), write_fruit(3), full(4, {"note"}), note(5),
+                  write_fruit(6, std::monostate{}),
+                  MergeRow{"fruit", {{"id", std::int64_t{7}}}, {{"note", std::string("m")}}}, write_fruit(3), drop(7),
+                  full(8, {"note"}), note(9), write_fruit(10)});
   EXPECT_EQ(query("SELECT * FROM fruit ORDER BY id"),
             "1|full|none;2|apple|n;3|apple|old;4|full|none;5|apple|n;6|NULL|old;8|full|none;9|apple|n;10|apple|old");
   EXPECT_EQ(shared(), "9|2");
@@ -107,13 +87,13 @@ TEST_F(PostgresGroup, ABadRowFailsAloneWithTheErrorThatItHasAlone) {
     return ReplaceRow{"fruit", {{"id", id}}, {{"weight", weight}}, {}};
   };
   expect_written({weigh(1, "1"), weigh(2, "2"), weigh(3, "3")});
-  for (const auto& [bad, sqlstate] : {std::pair{write(2, std::string("bad")), "23514"},
-                                      {write(2, std::string("a\0b", 3)), "22021"},
-                                      {write(2, std::string("\xff")), "22021"},
+  for (const auto& [bad, sqlstate] : {std::pair{write_fruit(2, std::string("bad")), "23514"},
+                                      {write_fruit(2, std::string("a\0b", 3)), "22021"},
+                                      {write_fruit(2, std::string("\xff")), "22021"},
                                       {weigh(2, "12345.6"), "22003"},
                                       {weigh(2, "{1}"), "22P02"}}) {
     const bool weighs = std::get<ReplaceRow>(bad).values[0].column == "weight";
-    const auto good = [&](std::int64_t id) { return weighs ? weigh(id, "7.0") : write(id, std::string("good")); };
+    const auto good = [&](std::int64_t id) { return weighs ? weigh(id, "7.0") : write_fruit(id, std::string("good")); };
     const auto results = run_group({good(1), bad, good(3), good(4)});
     const Result alone = session->run(bad, soon());
     EXPECT_TRUE(fails(results[1], Failure::refused, sqlstate));
@@ -124,19 +104,21 @@ TEST_F(PostgresGroup, ABadRowFailsAloneWithTheErrorThatItHasAlone) {
 }
 
 TEST_F(PostgresGroup, AfterFailuresRowsShareStatementsAgain) {
-  expect_written({write(1), write(2), write(3)});
+  expect_written({write_fruit(1), write_fruit(2), write_fruit(3)});
   query("ALTER TABLE fruit ADD CHECK (name <> 'bad')");
-  for (int i = 0; i < 3; ++i) EXPECT_FALSE(run_group({write(1), write(2, std::string("bad")), write(3)})[1].ok());
+  for (int i = 0; i < 3; ++i)
+    EXPECT_FALSE(run_group({write_fruit(1), write_fruit(2, std::string("bad")), write_fruit(3)})[1].ok());
   note_statements("fruit");
-  for (int i = 0; i < 8; ++i) expect_written({write(1), write(2), write(3)});
+  for (int i = 0; i < 8; ++i) expect_written({write_fruit(1), write_fruit(2), write_fruit(3)});
   EXPECT_THAT(shared(), testing::Not(testing::StartsWith("0|")));
 }
 
 TEST_F(PostgresGroup, ALockedRowLeavesTheGroup) {
-  expect_written({write(1), write(2), write(3)});
+  expect_written({write_fruit(1), write_fruit(2), write_fruit(3)});
   const auto holder = database.connect();
   holder->query("BEGIN; SELECT * FROM fruit WHERE id = 2 FOR UPDATE");
-  const auto results = run_group({write(1, std::string("a")), write(2, std::string("b")), write(3, std::string("c"))});
+  const auto results =
+      run_group({write_fruit(1, std::string("a")), write_fruit(2, std::string("b")), write_fruit(3, std::string("c"))});
   EXPECT_TRUE(results[1].locked);
   EXPECT_TRUE(fails(results[1], Failure::unavailable, "55P03"));
   EXPECT_TRUE(is_ok(results[0]));
@@ -289,10 +271,11 @@ TEST_F(PostgresGroup, SeveralRowsWithOneKeyAreASchemaErrorThatLeavesTheOthersAlo
   EXPECT_TRUE(fails(run_one(put("b")), Failure::schema, "21000"));
   // A table that inherits from it has rows of its own under its key.
   query("CREATE TABLE more (extra TEXT) INHERITS (fruit)");
-  expect_written({write(1), write(2)});
+  expect_written({write_fruit(1), write_fruit(2)});
   query("INSERT INTO more VALUES (1, 'other')");
-  EXPECT_TRUE(fails(run_one(write(1, std::string("x"))), Failure::schema, "21000"));
-  EXPECT_TRUE(fails(run_group({write(1, std::string("x")), write(2), write(3)})[0], Failure::schema, "21000"));
+  EXPECT_TRUE(fails(run_one(write_fruit(1, std::string("x"))), Failure::schema, "21000"));
+  EXPECT_TRUE(fails(run_group({write_fruit(1, std::string("x")), write_fruit(2), write_fruit(3)})[0], Failure::schema,
+                    "21000"));
   EXPECT_EQ(query("SELECT name FROM fruit WHERE id = 1 ORDER BY name"), "apple;other");
 }
 
@@ -322,18 +305,18 @@ TEST_F(PostgresGroup, AColumnMayChangeItsTypeUnderWay) {
 
 TEST_F(PostgresGroup, AStatementOfTheUsersOwnIsPlannedAsUsual) {
   query("CREATE TABLE plans (scan TEXT)");
-  expect_written({write(1), write(2)});
+  expect_written({write_fruit(1), write_fruit(2)});
   const RunStatement note{"INSERT INTO plans VALUES (current_setting('enable_seqscan'))", {}};
   expect_written({note});
-  expect_written({write(1), write(2)});
-  expect_written({note, write(1), write(2)});
+  expect_written({write_fruit(1), write_fruit(2)});
+  expect_written({note, write_fruit(1), write_fruit(2)});
   EXPECT_EQ(query("SELECT DISTINCT scan FROM plans"), "on");
 }
 
 TEST_F(PostgresGroup, MoreThanFitsInOneStatementIsWritten) {
   const std::string large(std::size_t{400} << 10, 'x');
   std::vector<Op> ops;
-  for (std::int64_t id = 0; id < 300; ++id) ops.push_back(write(id, id < 6 ? large : std::string("small")));
+  for (std::int64_t id = 0; id < 300; ++id) ops.push_back(write_fruit(id, id < 6 ? large : std::string("small")));
   expect_written(ops);
   expect_written(ops);
   EXPECT_EQ(query("SELECT count(*), sum(length(name)) FROM fruit"),
@@ -346,7 +329,8 @@ TEST_F(PostgresGroup, ALoneWriteAndItsCommitTravelTogether) {
   TcpProxy proxy(database.port());
   options.endpoint.port = static_cast<std::uint16_t>(proxy.port());
   query("INSERT INTO fruit VALUES (1, 'old')");
-  for (const auto& [op, word] : {std::pair{write(1), "UPDATE"}, {write(2), "INSERT INTO"}, {drop(2), "DELETE"}}) {
+  for (const auto& [op, word] :
+       {std::pair{write_fruit(1), "UPDATE"}, {write_fruit(2), "INSERT INTO"}, {drop(2), "DELETE"}}) {
     session = make_session();
     const std::string before = fruit();
     proxy.arm(TcpProxy::Fault::drop_answer, word);
@@ -356,7 +340,7 @@ TEST_F(PostgresGroup, ALoneWriteAndItsCommitTravelTogether) {
     EXPECT_TRUE(servers::wait_until([&] { return fruit() != before; }, 20000)) << word;
   }
   EXPECT_EQ(fruit(), "1|apple");
-  EXPECT_TRUE(is_ok(run_one(write(3))));
+  EXPECT_TRUE(is_ok(run_one(write_fruit(3))));
 }
 
 TEST_F(PostgresGroup, ALoneWriteThatNobodyAnswersIsUnknown) {
@@ -364,15 +348,15 @@ TEST_F(PostgresGroup, ALoneWriteThatNobodyAnswersIsUnknown) {
   options.endpoint.port = static_cast<std::uint16_t>(proxy.port());
   session = make_session();
   proxy.arm(TcpProxy::Fault::hang, "COMMIT");
-  EXPECT_EQ(run_one(write(1), in(milliseconds{300})).error.failure, Failure::unknown);
+  EXPECT_EQ(run_one(write_fruit(1), in(milliseconds{300})).error.failure, Failure::unknown);
   EXPECT_EQ(fruit(), "");
 }
 
 TEST_F(PostgresGroup, ALoneWriteTellsWhatItHasDone) {
-  const Result inserted = run_one(write(1));
+  const Result inserted = run_one(write_fruit(1));
   EXPECT_TRUE(inserted.ok() && inserted.inserted);
   EXPECT_EQ(inserted.affected, 1);
-  const Result replaced = run_one(write(1, std::string("pear")));
+  const Result replaced = run_one(write_fruit(1, std::string("pear")));
   EXPECT_TRUE(replaced.ok() && !replaced.inserted);
   EXPECT_EQ(replaced.affected, 0);
   EXPECT_EQ(fruit(), "1|pear");
@@ -387,18 +371,18 @@ TEST_F(PostgresGroup, ALoneWriteTellsWhatItHasDone) {
 TEST_F(PostgresGroup, ALoneWriteThatIsRefusedLeavesNothingBehind) {
   query("CREATE TABLE farm (id BIGINT PRIMARY KEY)");
   query("ALTER TABLE fruit ADD farm BIGINT REFERENCES farm DEFERRABLE INITIALLY DEFERRED, ADD UNIQUE (name)");
-  EXPECT_TRUE(is_ok(run_one(write(1))));
+  EXPECT_TRUE(is_ok(run_one(write_fruit(1))));
   EXPECT_TRUE(fails(run_one(ReplaceRow{"fruit", {{"id", std::int64_t{1}}}, {{"farm", std::int64_t{5}}}, {}}),
                     Failure::refused, "23503"));
-  EXPECT_TRUE(fails(run_one(write(2)), Failure::refused, "23505"));
-  EXPECT_TRUE(fails(run_one(write(2, std::string("a\0b", 3))), Failure::refused, "22021"));
-  EXPECT_TRUE(is_ok(run_one(write(2, std::string("pear")))));
+  EXPECT_TRUE(fails(run_one(write_fruit(2)), Failure::refused, "23505"));
+  EXPECT_TRUE(fails(run_one(write_fruit(2, std::string("a\0b", 3))), Failure::refused, "22021"));
+  EXPECT_TRUE(is_ok(run_one(write_fruit(2, std::string("pear")))));
   EXPECT_EQ(query("SELECT id, name, farm FROM fruit ORDER BY id"), "1|apple|NULL;2|pear|NULL");
 }
 
 TEST_F(PostgresGroup, AConnectionThatWasEndedWhileIdleIsReplacedForALoneWrite) {
   for (std::int64_t id = 1; id <= 3; ++id) {
-    ASSERT_TRUE(is_ok(run_one(write(id))));
+    ASSERT_TRUE(is_ok(run_one(write_fruit(id))));
     query(
         "SELECT count(pg_terminate_backend(pid, 20000)) FROM pg_stat_activity WHERE application_name = 'sluice' AND "
         "datname = current_database()");
@@ -412,17 +396,17 @@ TEST_F(PostgresGroup, ALoneWriteWhoseConnectionTheServerEndsBeforeItIsDoneIsUnav
       "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid());"
       " RETURN new; END'");
   query("CREATE TRIGGER t BEFORE INSERT ON fruit FOR EACH ROW EXECUTE FUNCTION die()");
-  EXPECT_TRUE(fails(run_one(write(1)), Failure::unavailable, "57P01"));
+  EXPECT_TRUE(fails(run_one(write_fruit(1)), Failure::unavailable, "57P01"));
   EXPECT_EQ(fruit(), "");
 }
 
 TEST_F(PostgresGroup, ALoneInsertThatAnotherSessionHasForestalledIsDoneAgain) {
   const auto other = database.connect();
   other->query("BEGIN; INSERT INTO fruit VALUES (1, 'theirs')");
-  Result result = run_one(write(1, std::string("ours")));
+  Result result = run_one(write_fruit(1, std::string("ours")));
   EXPECT_TRUE(result.locked);
   std::thread writer([&] {
-    do result = run_one(write(1, std::string("ours")));
+    do result = run_one(write_fruit(1, std::string("ours")));
     while (result.locked);
   });
   EXPECT_TRUE(servers::wait_until([&] { return waiting() == "1"; }, 20000));
@@ -434,7 +418,7 @@ TEST_F(PostgresGroup, ALoneInsertThatAnotherSessionHasForestalledIsDoneAgain) {
 }
 
 TEST_F(PostgresGroup, ALoneWriteThatWaitsForALockLetsOthersPassAndGetsIt) {
-  expect_written({write(1), write(2)});
+  expect_written({write_fruit(1), write_fruit(2)});
   const auto holder = database.connect();
   holder->query("BEGIN; SELECT * FROM fruit WHERE id = 1 FOR UPDATE");
   options.connections = 2;
@@ -444,8 +428,8 @@ TEST_F(PostgresGroup, ALoneWriteThatWaitsForALockLetsOthersPassAndGetsIt) {
     pool.submit({op, soon(), [promise](Result result) { promise->set_value(std::move(result)); }});
     return promise->get_future();
   };
-  auto locked = submit(write(1, std::string("pear")));
-  EXPECT_TRUE(is_ok(submit(write(2, std::string("plum"))).get()));
+  auto locked = submit(write_fruit(1, std::string("pear")));
+  EXPECT_TRUE(is_ok(submit(write_fruit(2, std::string("plum"))).get()));
   EXPECT_TRUE(servers::wait_until([&] { return waiting() == "1"; }, 20000));
   EXPECT_EQ(fruit(), "1|apple;2|plum");
   holder->query("COMMIT");

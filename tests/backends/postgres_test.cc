@@ -12,7 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "conformance.h"
+#include "postgres_fixture.h"
 #include "tests/servers/tcp_proxy.h"
 
 namespace sluice::sql {
@@ -26,67 +26,38 @@ using testing::Not;
 
 constexpr milliseconds kShort{300};
 
-Op write(std::int64_t id, std::string name = "apple") {
-  return ReplaceRow{"fruit", {{"id", id}}, {{"name", std::move(name)}}, {}};
-}
 Op read(std::int64_t id) { return ReadRow{"fruit", {{"id", id}}, {"name"}}; }
 
-class Postgres : public testing::Test {
+class Postgres : public PostgresTest {
  protected:
-  Postgres() : database(Engine::postgresql), options(server_options(database)) {
-    query("CREATE TABLE fruit (id BIGINT PRIMARY KEY, name TEXT)");
-    session = make_session();
-  }
-
-  std::unique_ptr<Session> make_session() const { return make_backend(options)->session(); }
-  std::string query(const std::string& sql) { return database.query(sql); }
   Result run(const Op& op, Deadline deadline = soon()) { return session->run(op, deadline); }
-  std::vector<Result> run_group(const std::vector<Op>& ops, Deadline deadline = soon()) {
-    return session->run_group(pointers_to(ops), deadline);
-  }
-  std::string fruit() { return query("SELECT id, name FROM fruit ORDER BY id"); }
   Value read_back(const std::string& table, const std::string& column) {
     const Result result = run(ReadRow{table, {{"id", std::int64_t{1}}}, {column}});
     EXPECT_TRUE(is_ok(result));
     return result.rows.size() == 1 ? result.rows[0][0] : Value{};
   }
-  // How many of our sessions run or wait in a statement.
-  std::string busy() {
-    return query(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = current_database() AND "
-        "state <> 'idle'");
-  }
-  std::string waiting() {
-    return query(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice' AND datname = current_database() AND "
-        "wait_event_type = 'Lock'");
-  }
-
-  servers::SqlDatabase database;
-  conf::BackendOptions options;
-  std::unique_ptr<Session> session;
 };
 
 // --- Locks and time
 
 TEST_F(Postgres, AWriteToALockedRowIsUnavailableAtItsDeadlineAndLeavesNothing) {
-  run(write(1));
+  run(write_fruit(1));
   const auto holder = database.connect();
   holder->query("BEGIN; SELECT * FROM fruit WHERE id = 1 FOR UPDATE");
-  EXPECT_EQ(run(write(1, "pear"), in(kShort)).error.failure, Failure::unavailable);
-  EXPECT_TRUE(is_ok(run(write(2))));
+  EXPECT_EQ(run(write_fruit(1, "pear"), in(kShort)).error.failure, Failure::unavailable);
+  EXPECT_TRUE(is_ok(run(write_fruit(2))));
   EXPECT_TRUE(is_ok(run(read(1))));
   holder->query("COMMIT");
   EXPECT_EQ(fruit(), "1|apple;2|apple");
-  EXPECT_TRUE(is_ok(run(write(1, "pear"))));
+  EXPECT_TRUE(is_ok(run(write_fruit(1, "pear"))));
 }
 
 TEST_F(Postgres, AWriteWaitsForALockUntilItsDeadline) {
-  run(write(1));
+  run(write_fruit(1));
   const auto holder = database.connect();
   holder->query("BEGIN; SELECT * FROM fruit WHERE id = 1 FOR UPDATE");
   Result result;
-  std::thread writer([&] { result = run(write(1, "pear")); });
+  std::thread writer([&] { result = run(write_fruit(1, "pear")); });
   EXPECT_TRUE(servers::wait_until([&] { return busy() == "1"; }, 20000));
   holder->query("COMMIT");
   writer.join();
@@ -95,10 +66,10 @@ TEST_F(Postgres, AWriteWaitsForALockUntilItsDeadline) {
 }
 
 TEST_F(Postgres, ALockedRowOfAGroupIsSetAsideAndTheOthersGoOn) {
-  run(write(1));
+  run(write_fruit(1));
   const auto holder = database.connect();
   holder->query("BEGIN; SELECT * FROM fruit WHERE id = 1 FOR UPDATE");
-  const auto results = run_group({write(2), write(1, "pear"), write(3), write(3, "plum")});
+  const auto results = run_group({write_fruit(2), write_fruit(1, "pear"), write_fruit(3), write_fruit(3, "plum")});
   EXPECT_TRUE(results[1].locked);
   EXPECT_TRUE(fails(results[1], Failure::unavailable, "55P03"));
   for (const std::size_t i : {0, 2, 3}) {
@@ -107,12 +78,12 @@ TEST_F(Postgres, ALockedRowOfAGroupIsSetAsideAndTheOthersGoOn) {
   }
   EXPECT_EQ(fruit(), "1|apple;2|apple;3|plum");
   holder->query("COMMIT");
-  EXPECT_TRUE(is_ok(run_group({write(1, "pear"), write(2)})[0]));
+  EXPECT_TRUE(is_ok(run_group({write_fruit(1, "pear"), write_fruit(2)})[0]));
 }
 
 TEST_F(Postgres, ManyLockedRowsOfAGroupAreSetAsideEach) {
   std::vector<Op> ops;
-  for (std::int64_t id = 0; id < 12; ++id) ops.push_back(write(id));
+  for (std::int64_t id = 0; id < 12; ++id) ops.push_back(write_fruit(id));
   run_group(ops);
   const auto holder = database.connect();
   holder->query("BEGIN; SELECT * FROM fruit WHERE id % 2 = 0 FOR UPDATE");
@@ -134,7 +105,7 @@ TEST_F(Postgres, AnInsertThatAnotherSessionHasForestalledIsDoneAgainOnTheRowThat
     return RowChange{RowChange::Kind::write, {{"name", std::string("ours")}}, {}};
   };
   const ModifyRow modify{"fruit", {{"id", std::int64_t{1}}}, {"name"}, std::make_shared<Decision>(only_if_absent)};
-  const std::vector<Op> ops{write(2, "ours"),
+  const std::vector<Op> ops{write_fruit(2, "ours"),
                             MergeRow{"fruit", {{"id", std::int64_t{3}}}, {{"name", std::string("x")}}}, modify,
                             WriteRows{{modify}}};
   for (const Op& op : ops) {
@@ -153,13 +124,14 @@ TEST_F(Postgres, AnInsertThatAnotherSessionHasForestalledIsDoneAgainOnTheRowThat
 }
 
 TEST_F(Postgres, TheVictimOfADeadlockTriesAgain) {
-  run_group({write(1), write(2)});
+  run_group({write_fruit(1), write_fruit(2)});
   const auto other = database.connect();
   other->query("SET deadlock_timeout = '60s'");  // so that it is not the one who gives way
   other->query("BEGIN; UPDATE fruit SET name = 'theirs' WHERE id = 2");
   Result result;
   std::thread writer([&] {
-    result = run(WriteRows{{std::get<ReplaceRow>(write(1, "ours")), std::get<ReplaceRow>(write(2, "ours"))}});
+    result =
+        run(WriteRows{{std::get<ReplaceRow>(write_fruit(1, "ours")), std::get<ReplaceRow>(write_fruit(2, "ours"))}});
   });
   EXPECT_TRUE(servers::wait_until([&] { return busy() == "1"; }, 20000));
   other->query("UPDATE fruit SET name = 'theirs' WHERE id = 1");
@@ -172,30 +144,30 @@ TEST_F(Postgres, TheVictimOfADeadlockTriesAgain) {
 // --- Connections
 
 TEST_F(Postgres, AConnectionThatWasEndedWhileIdleIsReplaced) {
-  ASSERT_TRUE(is_ok(run(write(1))));
+  ASSERT_TRUE(is_ok(run(write_fruit(1))));
   const std::string end =
       "SELECT count(pg_terminate_backend(pid, 20000)) FROM pg_stat_activity WHERE application_name = 'sluice' AND "
       "datname = current_database()";
   EXPECT_EQ(query(end), "1");
-  EXPECT_TRUE(is_ok(run(write(2))));
+  EXPECT_TRUE(is_ok(run(write_fruit(2))));
   EXPECT_EQ(query(end), "1");
   EXPECT_TRUE(is_ok(run(read(1))));
   EXPECT_EQ(query(end), "1");
-  EXPECT_TRUE(is_ok(run_group({write(3), write(4)})[1]));
+  EXPECT_TRUE(is_ok(run_group({write_fruit(3), write_fruit(4)})[1]));
   EXPECT_EQ(query("SELECT count(*) FROM fruit"), "4");
 }
 
 TEST_F(Postgres, AConnectionThatEndsInTheTransactionAppliesNothing) {
-  ASSERT_TRUE(is_ok(run(write(1))));
+  ASSERT_TRUE(is_ok(run(write_fruit(1))));
   query(
       "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid());"
       " RETURN new; END'");
   query("CREATE TRIGGER t BEFORE INSERT ON fruit FOR EACH ROW WHEN (new.name = 'bad') EXECUTE FUNCTION die()");
-  for (const Result& result : run_group({write(2), write(3, "bad")})) {
+  for (const Result& result : run_group({write_fruit(2), write_fruit(3, "bad")})) {
     EXPECT_TRUE(fails(result, Failure::unavailable, "57P01"));
   }
   EXPECT_EQ(fruit(), "1|apple");
-  EXPECT_TRUE(is_ok(run(write(2))));
+  EXPECT_TRUE(is_ok(run(write_fruit(2))));
 }
 
 TEST_F(Postgres, WithTheAnswerToCommitLostTheOutcomeIsUnknown) {
@@ -204,20 +176,20 @@ TEST_F(Postgres, WithTheAnswerToCommitLostTheOutcomeIsUnknown) {
   const auto through = make_session();
   ASSERT_TRUE(is_ok(through->run(read(1), soon())));
   proxy.arm(TcpProxy::Fault::drop_answer, "COMMIT");
-  const std::vector<Op> ops{write(1), write(2)};
+  const std::vector<Op> ops{write_fruit(1), write_fruit(2)};
   for (const Result& result : through->run_group(pointers_to(ops), soon())) {
     EXPECT_EQ(result.error.failure, Failure::unknown);
     EXPECT_THAT(result.error.message, HasSubstr("COMMIT"));
   }
   EXPECT_EQ(proxy.faults(), 1);
   EXPECT_EQ(fruit(), "1|apple;2|apple");
-  EXPECT_TRUE(is_ok(through->run(write(3), soon())));
+  EXPECT_TRUE(is_ok(through->run(write_fruit(3), soon())));
 }
 
 TEST_F(Postgres, ACommitThatNobodyAnswersIsUnknownToo) {
   TcpProxy proxy(database.port());
   options.endpoint.port = static_cast<std::uint16_t>(proxy.port());
-  for (const Op& op : std::vector<Op>{write(1), WriteRows{{std::get<ReplaceRow>(write(2))}}}) {
+  for (const Op& op : std::vector<Op>{write_fruit(1), WriteRows{{std::get<ReplaceRow>(write_fruit(2))}}}) {
     const auto through = make_session();
     proxy.arm(TcpProxy::Fault::hang, "COMMIT");
     EXPECT_EQ(through->run(op, in(kShort)).error.failure, Failure::unknown);
@@ -236,7 +208,7 @@ TEST_F(Postgres, AConnectionLostBeforeCommitIsReplacedAndTheWriteDoneOnce) {
   const auto through = make_session();
   ASSERT_TRUE(is_ok(through->run(Ping{}, soon())));
   proxy.arm(TcpProxy::Fault::drop_answer, "INSERT INTO");
-  EXPECT_TRUE(is_ok(through->run(write(1), soon())));
+  EXPECT_TRUE(is_ok(through->run(write_fruit(1), soon())));
   EXPECT_EQ(proxy.faults(), 1);
   EXPECT_EQ(query("SELECT * FROM log"), "1");
 }
@@ -245,7 +217,7 @@ TEST_F(Postgres, AFreshConnectionThatIsLostIsUnavailableRatherThanTriedForEver) 
   TcpProxy proxy(database.port());
   options.endpoint.port = static_cast<std::uint16_t>(proxy.port());
   proxy.arm(TcpProxy::Fault::cut, "UPDATE");
-  EXPECT_TRUE(fails(make_session()->run(write(1), soon()), Failure::unavailable, "08006"));
+  EXPECT_TRUE(fails(make_session()->run(write_fruit(1), soon()), Failure::unavailable, "08006"));
   EXPECT_EQ(fruit(), "");
 }
 
@@ -257,7 +229,7 @@ TEST_F(Postgres, TheWrongPasswordAndAMissingDatabaseAreForTheOperator) {
   EXPECT_THAT(refused.error.message, Not(HasSubstr("wrong")));
   options = server_options(database);
   options.database = "no_such_database";
-  EXPECT_TRUE(fails(make_session()->run(write(1), soon()), Failure::schema, "3D000"));
+  EXPECT_TRUE(fails(make_session()->run(write_fruit(1), soon()), Failure::schema, "3D000"));
 }
 
 TEST_F(Postgres, AServerThatIsNotThereIsUnavailableUntilItIs) {
@@ -271,7 +243,7 @@ TEST_F(Postgres, AServerThatIsNotThereIsUnavailableUntilItIs) {
   const Result gone = theirs->run(Ping{}, soon());
   EXPECT_EQ(gone.error.failure, Failure::unavailable);
   // It is not asked again at once, but what it said is.
-  const Result again = theirs->run(write(1), soon());
+  const Result again = theirs->run(write_fruit(1), soon());
   EXPECT_EQ(again.error.failure, Failure::unavailable);
   EXPECT_THAT(again.error.message, HasSubstr("writing a row of 'fruit'"));
   own->start();
@@ -310,7 +282,7 @@ TEST_F(Postgres, TlsIsUsedAndTheServerIsVerifiedAsAsked) {
   EXPECT_EQ(tls("127.0.0.1", {{"sslmode", "require"}}), "tls");
   theirs.exec("CREATE TABLE fruit (id BIGINT PRIMARY KEY, name TEXT)");
   const auto encrypted = make_session();
-  for (std::int64_t i = 0; i < 3; ++i) EXPECT_TRUE(is_ok(encrypted->run(write(i), soon())));
+  for (std::int64_t i = 0; i < 3; ++i) EXPECT_TRUE(is_ok(encrypted->run(write_fruit(i), soon())));
   EXPECT_EQ(tls("localhost", {{"sslmode", "verify-full"}, {"sslrootcert", certificate}}), "tls");
   EXPECT_EQ(tls("127.0.0.1", {{"sslmode", "verify-full"}, {"sslrootcert", certificate}}), "08001");
   EXPECT_EQ(tls("localhost", {{"sslmode", "verify-full"}, {"sslrootcert", folder.file("none.crt")}}), "08001");
@@ -321,7 +293,7 @@ TEST_F(Postgres, AUnixSocketLeadsToTheServer) {
                       {},
                       static_cast<std::uint16_t>(database.port()),
                       query("SHOW unix_socket_directories")};
-  EXPECT_TRUE(is_ok(make_session()->run(write(1), soon())));
+  EXPECT_TRUE(is_ok(make_session()->run(write_fruit(1), soon())));
 }
 
 TEST_F(Postgres, ItsSessionsAreMarkedAndDoNotDependOnTheServersDefaults) {
@@ -352,7 +324,8 @@ TEST_F(Postgres, SettingsThatMayLoseACommitAreTold) {
 // --- Errors of one row
 
 TEST_F(Postgres, TextThatPostgresCannotHoldIsRefusedAlone) {
-  const auto results = run_group({write(1), write(2, std::string("a\0b", 3)), write(3, "\xff\xfe"), write(4)});
+  const auto results =
+      run_group({write_fruit(1), write_fruit(2, std::string("a\0b", 3)), write_fruit(3, "\xff\xfe"), write_fruit(4)});
   EXPECT_TRUE(is_ok(results[0]));
   EXPECT_TRUE(fails(results[1], Failure::refused, "22021"));
   EXPECT_TRUE(fails(results[2], Failure::refused, "22021"));
@@ -390,7 +363,8 @@ TEST_F(Postgres, AConstraintCheckedAtCommitFailsOnlyItsOwnWriteOfTheGroup) {
   query("CREATE TABLE farm (id BIGINT PRIMARY KEY)");
   query("CREATE TABLE crate (id BIGINT PRIMARY KEY, farm BIGINT REFERENCES farm DEFERRABLE INITIALLY DEFERRED)");
   const auto results =
-      run_group({write(2), ReplaceRow{"crate", {{"id", std::int64_t{1}}}, {{"farm", std::int64_t{5}}}, {}}, write(3)});
+      run_group({write_fruit(2), ReplaceRow{"crate", {{"id", std::int64_t{1}}}, {{"farm", std::int64_t{5}}}, {}},
+                 write_fruit(3)});
   EXPECT_TRUE(is_ok(results[0]));
   EXPECT_TRUE(fails(results[1], Failure::refused, "23503"));
   EXPECT_TRUE(is_ok(results[2]));
@@ -400,21 +374,21 @@ TEST_F(Postgres, AConstraintCheckedAtCommitFailsOnlyItsOwnWriteOfTheGroup) {
 TEST_F(Postgres, AStatementThatEndsTheTransactionIsNotTakenForACommit) {
   const Result result = run(RunStatement{"COMMIT", {}});
   EXPECT_EQ(result.error.failure, Failure::unknown);
-  EXPECT_TRUE(is_ok(run(write(1))));
+  EXPECT_TRUE(is_ok(run(write_fruit(1))));
 }
 
 TEST_F(Postgres, WithoutTheRightToATableAnOperatorMustAct) {
   const std::string role = "role_" + database.name();
   query("CREATE ROLE " + role + " LOGIN PASSWORD 'secret'");
   options.user = role;
-  EXPECT_TRUE(fails(make_session()->run(write(1), soon()), Failure::schema, "42501"));
+  EXPECT_TRUE(fails(make_session()->run(write_fruit(1), soon()), Failure::schema, "42501"));
   query("DROP ROLE " + role);
 }
 
 TEST_F(Postgres, AReadOnlyServerIsUnavailableForWrites) {
   query("ALTER DATABASE " + database.name() + " SET default_transaction_read_only = on");
   const auto fresh = make_session();
-  EXPECT_TRUE(fails(fresh->run(write(1), soon()), Failure::unavailable, "25006"));
+  EXPECT_TRUE(fails(fresh->run(write_fruit(1), soon()), Failure::unavailable, "25006"));
   EXPECT_TRUE(is_ok(fresh->run(read(1), soon())));
 }
 

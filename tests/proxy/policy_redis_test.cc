@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -405,6 +406,21 @@ TEST_F(PolicyRedisTest, ARedisThatDoesNotAnswerCountsAsGone) {
   EXPECT_TRUE(got.lost);
   EXPECT_TRUE(got.sent);
   EXPECT_THAT(why, HasSubstr("has not answered for"));
+}
+
+// It may be this process that stood still, and not Redis.
+TEST_F(PolicyRedisTest, AnAnswerThatHasArrivedBeforeItIsMissedCounts) {
+  peer_.answer_with(welcome);
+  redis_.emplace(loop_, upstream_at(peer_.endpoint()), std::chrono::milliseconds(50), sent_, scripts_);
+  redis_->connect();
+  ASSERT_TRUE(until([&] { return redis_->up(); }));
+  peer_.answer_with([](const Words&) { return std::string(); });
+  call({{nullptr, {"A"}}});
+  ASSERT_TRUE(until([&] { return asked().size() == 1; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  peer_.send("+OK\r\n");  // the timer has gone off before, and is told first
+  EXPECT_FALSE(outcome().lost);
+  EXPECT_EQ(peer_.connections(), 1);
 }
 
 TEST_F(PolicyRedisTest, ASilenceInWhichNothingIsAskedIsNone) {
