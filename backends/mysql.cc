@@ -13,6 +13,7 @@
 #include "backends/mysql_errors.h"
 #include "backends/mysql_group.h"
 #include "backends/mysql_query.h"
+#include "backends/mysql_read_query.h"
 #include "backends/mysql_rows.h"
 #include "backends/mysql_schema.h"
 #include "backends/mysql_statements.h"
@@ -99,6 +100,8 @@ class MysqlSession final : public Session {
     if (result.ok()) result.table = std::move(found.table);
     return result;
   }
+  Result read(const ReadQuery& op) { return mysql_run(connection_, op); }
+  Result read(const DescribeQuery& op) { return mysql_run(connection_, op); }
   Result read(const CheckDurability&) { return mysql_check_durability(connection_); }
   template <class Write>
   Result read(const Write&) {

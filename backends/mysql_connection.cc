@@ -7,6 +7,7 @@
 #include <mutex>
 #include <mysql.h>
 #include <random>
+#include <sys/socket.h>
 #include <utility>
 #include <vector>
 
@@ -184,6 +185,7 @@ Error MysqlConnection::begin_session() {
   // There it is not this that ends the wait for a lock, but max_statement_time.
   if (is_mariadb_) set += ", innodb_lock_wait_timeout = 86400, max_statement_time = 0";
   limit_ = milliseconds(0);
+  read_only_ = false;
   for (const std::string& sql : {set, std::string("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")}) {
     if (Error failed = execute(sql); failed.failure != Failure::none) return failed;
   }
@@ -242,8 +244,22 @@ Error MysqlConnection::read() {
   return is_set ? Error{} : execute("SET autocommit = 1");
 }
 
+Error MysqlConnection::only_read() {
+  if (Error failed = read(); failed.failure != Failure::none) return failed;
+  return set_read_only(true);
+}
+
+// Told only when it changes: mostly a session either reads or writes.
+Error MysqlConnection::set_read_only(bool wanted) {
+  if (read_only_ == wanted) return {};
+  Error failed = execute(wanted ? "SET SESSION TRANSACTION READ ONLY" : "SET SESSION TRANSACTION READ WRITE");
+  if (failed.failure == Failure::none) read_only_ = wanted;
+  return failed;
+}
+
 // Without autocommit the first statement begins the transaction: START TRANSACTION would be a trip of its own.
 Error MysqlConnection::write() {
+  if (Error failed = set_read_only(false); failed.failure != Failure::none) return failed;
   const bool is_set = (mysql_->server_status & SERVER_STATUS_AUTOCOMMIT) != 0;
   return is_set ? execute("SET autocommit = 0") : Error{};
 }
@@ -270,6 +286,12 @@ void MysqlConnection::rollback() {
   const unsigned code = last_code_;
   if (execute("ROLLBACK").failure != Failure::none) lost_ = true;
   last_code_ = code;
+}
+
+// The driver would read all that is still to come: with the socket shut there is nothing.
+void MysqlConnection::abandon() {
+  shutdown(mysql_get_socket(mysql_), SHUT_RDWR);
+  lost_ = true;
 }
 
 bool MysqlConnection::still_in_transaction() {

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "backends/mysql_watchdog.h"
 #include "backends/sql.h"
@@ -44,13 +45,17 @@ class MysqlConnection {
   void name_in_messages(const Op& op) { op_ = &op; }
   void finish();  // nothing is awaited until the next prepare_for()
 
-  Error read();   // from here on each statement is a transaction of its own
-  Error write();  // from here on statements are of one transaction, until commit() or rollback()
+  Error read();       // from here on each statement is a transaction of its own
+  Error only_read();  // the same, and it must not change anything
+  Error write();      // from here on statements are of one transaction, until commit() or rollback()
   // Not sent when the time is over. Failure::unknown only when nobody can tell; otherwise nothing was applied.
   Error commit();
   void rollback();
   // Whether the transaction of write() is still there after a statement that failed.
   bool still_in_transaction();
+
+  // Ends the connection, of whose answer the rest is not wanted.
+  void abandon();
 
   Error execute(std::string_view sql);  // a statement that has neither parameters nor rows
 
@@ -72,6 +77,7 @@ class MysqlConnection {
 
  private:
   friend class MysqlQuery;
+  friend Error mysql_describe_statement(MysqlConnection&, std::string_view, std::size_t, std::vector<Column>&);
   struct Prepared {
     st_mysql_stmt* statement = nullptr;
     std::list<const std::string*>::iterator recent;
@@ -83,6 +89,7 @@ class MysqlConnection {
   Error log_in();
   Error begin_session();
   Error limit_statements();
+  Error set_read_only(bool wanted);
   Error not_yet() const;
   void back_off(const Error& error);
   void close();
@@ -100,6 +107,7 @@ class MysqlConnection {
   bool lost_ = false;    // to be opened again before the next operation
   bool reused_ = false;  // it was open before the operation
   bool stale_ = false;
+  bool read_only_ = false;  // transactions of this session
   int connections_ = 0;
   unsigned last_code_ = 0;
   std::size_t packet_max_ = 0;  // bytes

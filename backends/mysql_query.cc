@@ -60,6 +60,72 @@ Value bit_value(const std::string& bytes) {
   return integer_value(static_cast<std::int64_t>(number), true);
 }
 
+// MariaDB's JSON is text that it calls JSON in passing, and it has a type for UUIDs that is text on the way.
+ColumnType type_of_text(const MYSQL_FIELD& field) {
+  const auto is = [&](mariadb_field_attr_t attribute, std::string_view name) {
+    MARIADB_CONST_STRING found{};
+    return mariadb_field_attr(&found, &field, attribute) == 0 && std::string_view(found.str, found.length) == name;
+  };
+  if (is(MARIADB_FIELD_ATTR_FORMAT_NAME, "json")) return ColumnType::json;
+  if (is(MARIADB_FIELD_ATTR_DATA_TYPE_NAME, "uuid")) return ColumnType::uuid;
+  return field.charsetnr == kBinary ? ColumnType::bytes : ColumnType::text;
+}
+
+ColumnType type_of(const MYSQL_FIELD& field) {
+  switch (field.type) {
+    case MYSQL_TYPE_TINY:
+      return field.length == 1 && (field.flags & UNSIGNED_FLAG) == 0 ? ColumnType::boolean : ColumnType::integer;
+    case MYSQL_TYPE_SHORT:
+    case MYSQL_TYPE_INT24:
+    case MYSQL_TYPE_LONG:
+    case MYSQL_TYPE_LONGLONG:
+    case MYSQL_TYPE_BIT:
+      return ColumnType::integer;
+    case MYSQL_TYPE_FLOAT:
+    case MYSQL_TYPE_DOUBLE:
+      return ColumnType::real;
+    case MYSQL_TYPE_DECIMAL:
+    case MYSQL_TYPE_NEWDECIMAL:
+      return ColumnType::decimal;
+    case MYSQL_TYPE_DATE:
+      return ColumnType::date;
+    case MYSQL_TYPE_TIME:
+      return ColumnType::time;
+    case MYSQL_TYPE_DATETIME:
+      return ColumnType::timestamp;
+    case MYSQL_TYPE_TIMESTAMP:
+      return ColumnType::timestamptz;
+    case MYSQL_TYPE_JSON:
+      return ColumnType::json;
+    case MYSQL_TYPE_TINY_BLOB:
+    case MYSQL_TYPE_MEDIUM_BLOB:
+    case MYSQL_TYPE_LONG_BLOB:
+    case MYSQL_TYPE_BLOB:
+    case MYSQL_TYPE_VAR_STRING:
+    case MYSQL_TYPE_STRING:
+    case MYSQL_TYPE_VARCHAR:
+    case MYSQL_TYPE_GEOMETRY:
+      return type_of_text(field);
+    default:
+      return ColumnType::text;
+  }
+}
+
+std::vector<Column> columns_of(MYSQL_STMT* statement) {
+  std::vector<Column> columns;
+  MYSQL_RES* const description = mysql_stmt_result_metadata(statement);
+  if (description == nullptr) return columns;
+  const MYSQL_FIELD* const fields = mysql_fetch_fields(description);
+  for (unsigned i = 0; i < mysql_num_fields(description); ++i) {
+    Column column;
+    column.name = fields[i].name;
+    column.type = type_of(fields[i]);
+    columns.push_back(std::move(column));
+  }
+  mysql_free_result(description);
+  return columns;
+}
+
 struct Field {
   enum_field_types type;
   bool is_unsigned;
@@ -269,7 +335,13 @@ void MysqlQuery::bind(const Value& value, const Column* column) {
   parameters_->add(MYSQL_TYPE_NULL, nullptr);
 }
 
+// Of what comes between rows only the connection knows the error.
 void MysqlQuery::fail_with_statement() {
+  if (mysql_stmt_errno(statement_) == 0) {
+    MYSQL* const mysql = connection_.mysql_;
+    error_ = connection_.failure(mysql_errno(mysql), mysql_sqlstate(mysql), mysql_error(mysql));
+    return;
+  }
   error_ =
       connection_.failure(mysql_stmt_errno(statement_), mysql_stmt_sqlstate(statement_), mysql_stmt_error(statement_));
 }
@@ -320,7 +392,8 @@ void MysqlQuery::receive() {
   for (unsigned i = 0; i < mysql_num_fields(description); ++i) rows_->add(fields[i]);
   mysql_free_result(description);
   rows_->bind();
-  if (mysql_stmt_bind_result(statement_, rows_->binds.data()) != 0 || mysql_stmt_store_result(statement_) != 0) {
+  const bool bound = mysql_stmt_bind_result(statement_, rows_->binds.data()) == 0;
+  if (!bound || (!streams_ && mysql_stmt_store_result(statement_) != 0)) {
     fail_with_statement();
     // The driver would go on waiting for rows when the statement is next used.
     connection_.forget(sql_);
@@ -369,6 +442,9 @@ Error MysqlQuery::run() {
 bool MysqlQuery::ok() const { return error_.failure == Failure::none; }
 Error MysqlQuery::error() const { return error_; }
 int MysqlQuery::columns() const { return rows_ == nullptr ? 0 : static_cast<int>(rows_->fields.size()); }
+std::vector<Column> MysqlQuery::described() const {
+  return statement_ == nullptr ? std::vector<Column>() : columns_of(statement_);
+}
 Value MysqlQuery::value(int column) const { return rows_->value(static_cast<std::size_t>(column)); }
 
 Row MysqlQuery::row() const {
@@ -392,5 +468,17 @@ std::string MysqlQuery::text(int column) const {
 }
 
 bool MysqlQuery::is_null(int column) const { return rows_->cells[static_cast<std::size_t>(column)].is_null != 0; }
+
+Error mysql_describe_statement(MysqlConnection& connection, std::string_view sql, std::size_t parameters,
+                               std::vector<Column>& columns) {
+  Error error;
+  const MysqlConnection::Prepared* const prepared = connection.prepare(sql, error);
+  if (prepared == nullptr) return error;
+  if (mysql_stmt_param_count(prepared->statement) != parameters) {
+    return connection.error(Failure::schema, "07001", "the statement has another number of parameters");
+  }
+  columns = columns_of(prepared->statement);
+  return {};
+}
 
 }  // namespace sluice::sql

@@ -38,6 +38,10 @@ class MysqlQuery {
   void bind_text(std::string_view text);
   void bind_bytes(std::string_view bytes);
 
+  // Rows are read from the server as next() asks for them, not all at once. Who stops before the end must have the
+  // connection give up: MysqlConnection::abandon().
+  void stream() { streams_ = true; }
+
   bool next();      // true: there is a row
   Error run();      // to the end, rows ignored
   bool ok() const;  // false: error() says why
@@ -45,7 +49,8 @@ class MysqlQuery {
   std::int64_t changes() const { return changes_; }  // rows found by an UPDATE, inserted, deleted or returned
 
   int columns() const;
-  Value value(int column) const;  // in the form that its type has in sql.h
+  std::vector<Column> described() const;  // only their names and types
+  Value value(int column) const;          // in the form that its type has in sql.h
   Row row() const;
   std::int64_t integer(int column) const;  // 0 for anything else
   std::string text(int column) const;      // the bytes of text; empty for anything else
@@ -68,8 +73,13 @@ class MysqlQuery {
   std::unique_ptr<Parameters> parameters_;
   std::unique_ptr<Rows> rows_;
   bool executed_ = false;
+  bool streams_ = false;
   std::int64_t changes_ = 0;
   Error error_;
 };
+
+// What the statement would give, without running it: only names and types. `parameters`: how many it is to have.
+Error mysql_describe_statement(MysqlConnection& connection, std::string_view sql, std::size_t parameters,
+                               std::vector<Column>& columns);
 
 }  // namespace sluice::sql

@@ -1,25 +1,22 @@
-// NamedSql: SQL with named parameters (":name"), turned into what a database's protocol takes.
+// Values for the named parameters of SQL of the user's own.
 #pragma once
 
-#include <string>
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
 #include "backends/sql.h"
+#include "conf/named_sql.h"
 
 namespace sluice::sql {
 
-struct NamedSql {
-  enum class Dialect : std::uint8_t { sqlite, postgresql, mysql };
-  std::string text;                // with $1, $2, ... (PostgreSQL) or ? for the parameters
-  std::vector<std::string> names;  // PostgreSQL: of $1, $2, ...; otherwise one for every ?
-};
-
-// A parameter is a colon and a name of letters, digits and underscores. Colons inside quotes and comments, in "::type"
-// and "a[1:2]" are none. A statement whose quotes do not end is left to the database to refuse.
-NamedSql name_parameters(std::string_view sql, NamedSql::Dialect dialect);
+using conf::name_parameters;
+using conf::NamedSql;
 
 // Null: there is none of this name.
-const Value* find_value(const std::vector<Bound>& values, std::string_view name);
+inline const Value* find_value(const std::vector<Bound>& values, std::string_view name) {
+  const auto found = std::find_if(values.begin(), values.end(), [&](const Bound& b) { return b.column == name; });
+  return found == values.end() ? nullptr : &found->value;
+}
 
 }  // namespace sluice::sql

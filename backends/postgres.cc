@@ -13,6 +13,7 @@
 #include "backends/parts.h"
 #include "backends/postgres_connection.h"
 #include "backends/postgres_counters.h"
+#include "backends/postgres_read_query.h"
 #include "backends/postgres_rows.h"
 #include "backends/postgres_schema.h"
 #include "backends/postgres_tables.h"
@@ -320,6 +321,8 @@ class PostgresSession final : public Session {
   Result one(const ListRows& op, Again& again) { return read(postgres_query(op), again); }
   Result one(const Describe& op, Again&) { return postgres_run(connection_, op); }
   Result one(const CheckDurability& op, Again&) { return postgres_run(connection_, op); }
+  Result one(const ReadQuery& op, Again& again) { return query(op, again); }
+  Result one(const DescribeQuery& op, Again& again) { return query(op, again); }
   Result one(const ReadCounter& op, Again& again) {
     PostgresReply reply;
     Error error = exchange(postgres_query(op), reply, again);
@@ -329,6 +332,14 @@ class PostgresSession final : public Session {
   template <class Write>
   Result one(const Write&, Again&) {
     return {};  // run() has sent it to run_group()
+  }
+
+  template <class Query>
+  Result query(const Query& op, Again& again) {
+    bool stale = false;
+    Result result = postgres_run(connection_, op, stale);
+    again.note(result.error, stale, false);
+    return result;
   }
 
   Error exchange(const PostgresQuery& query, PostgresReply& reply, Again& again) {

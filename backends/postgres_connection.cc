@@ -185,6 +185,36 @@ Error PostgresConnection::exchange(std::span<const PostgresQuery> queries, std::
   return {};
 }
 
+Error PostgresConnection::stream(const PostgresQuery& query, PostgresReply& reply, const TakeRow& take) {
+  if (connection_ == nullptr) return lose();
+  if (query.has_nul()) return exchange(query, reply);  // which says what is wrong
+  ++exchanges_;
+  // Without BEGIN, what is sent up to the end of the exchange is one transaction.
+  const PostgresQuery read_only("SELECT set_config('transaction_read_only', 'on', true)");
+  const bool sent = send_prelude() && send(read_only, {Sent::Kind::prelude}) && send(query, {Sent::Kind::query});
+  if (!sent || PQpipelineSync(connection_) == 0) return lose();
+  std::vector<PostgresReply> replies(1);
+  take_ = &take;
+  Error failed = read_all(replies);
+  take_ = nullptr;
+  reply = std::move(replies[0]);
+  return failed;
+}
+
+Error PostgresConnection::prepare_only(const PostgresQuery& query, PostgresReply& reply) {
+  if (connection_ == nullptr) return lose();
+  ++exchanges_;
+  Prepared* const statement = send_prelude() ? send_preparation(query, 0) : nullptr;
+  if (statement == nullptr) return lose();
+  sent_.push_back({Sent::Kind::query, statement, statement->exchange != exchanges_, 0});
+  const bool sent = PQsendDescribePrepared(connection_, statement->name.c_str()) != 0;
+  if (!sent || PQpipelineSync(connection_) == 0) return lose();
+  std::vector<PostgresReply> replies(1);
+  Error failed = read_all(replies);
+  reply = std::move(replies[0]);
+  return failed;
+}
+
 bool PostgresConnection::send_prelude() {
   bool ok = true;
   for (const std::string& name : unused_) ok = ok && send_plain(("DEALLOCATE " + name).c_str());
@@ -238,10 +268,23 @@ bool PostgresConnection::send_plain(const char* sql) {
   return PQsendQueryParams(connection_, sql, 0, nullptr, nullptr, nullptr, nullptr, 0) != 0;
 }
 
+PostgresConnection::Prepared* PostgresConnection::send_preparation(const PostgresQuery& query, std::size_t number) {
+  Prepared& statement = prepared(query.cache_key());
+  if (statement.done) return &statement;
+  std::vector<Oid> types;
+  for (const auto& parameter : query.parameters()) types.push_back(parameter.null ? 0 : parameter.type);
+  statement.name = "s" + std::to_string(++names_);
+  statement.done = true;  // unless this fails
+  statement.exchange = exchanges_;
+  sent_.push_back({Sent::Kind::prepare, &statement, false, number});
+  const int sent = PQsendPrepare(connection_, statement.name.c_str(), query.sql.c_str(), static_cast<int>(types.size()),
+                                 types.data());
+  return sent == 0 ? nullptr : &statement;
+}
+
 bool PostgresConnection::send(const PostgresQuery& query, Sent sent) {
   const auto& parameters = query.parameters();
   const int count = static_cast<int>(parameters.size());
-  std::vector<Oid> types(parameters.size(), 0);
   std::vector<const char*> values(parameters.size(), nullptr);
   std::vector<int> lengths(parameters.size(), 0);
   std::vector<int> formats(parameters.size(), 0);
@@ -249,24 +292,16 @@ bool PostgresConnection::send(const PostgresQuery& query, Sent sent) {
     const auto& parameter = parameters[i];
     if (parameter.null) continue;
     values[i] = parameter.text().c_str();
-    types[i] = parameter.type;
     if (!parameter.bytes) continue;
     lengths[i] = static_cast<int>(parameter.text().size());
     formats[i] = 1;
   }
-  Prepared& statement = prepared(query.cache_key());
-  sent.statement = &statement;
-  sent.was_prepared = statement.done && statement.exchange != exchanges_;
-  if (!statement.done) {
-    statement.name = "s" + std::to_string(++names_);
-    statement.done = true;  // unless this fails
-    statement.exchange = exchanges_;
-    sent_.push_back({Sent::Kind::prepare, &statement, false, sent.query});
-    if (PQsendPrepare(connection_, statement.name.c_str(), query.sql.c_str(), count, types.data()) == 0) return false;
-  }
+  sent.statement = send_preparation(query, sent.query);
+  if (sent.statement == nullptr) return false;
+  sent.was_prepared = sent.statement->exchange != exchanges_;
   sent_.push_back(sent);
-  return PQsendQueryPrepared(connection_, statement.name.c_str(), count, values.data(), lengths.data(), formats.data(),
-                             0) != 0;
+  return PQsendQueryPrepared(connection_, sent.statement->name.c_str(), count, values.data(), lengths.data(),
+                             formats.data(), 0) != 0;
 }
 
 // --- Reading
@@ -279,16 +314,34 @@ Error PostgresConnection::read_all(std::vector<PostgresReply>& replies) {
   return read_sync();
 }
 
+// Of single rows up to the end of the result, which has none.
+Error PostgresConnection::take_rows(std::unique_ptr<PGresult, void (*)(PGresult*)>& result) {
+  while (PQresultStatus(result.get()) == PGRES_SINGLE_TUPLE) {
+    if (!(*take_)(result.get())) {
+      close();
+      return error(Failure::refused, "54000", "the result was not read to its end");
+    }
+    PGresult* next = nullptr;
+    if (Error failed = next_result(next); failed.failure != Failure::none) return failed;
+    result.reset(next);
+  }
+  return {};
+}
+
 Error PostgresConnection::read_one(const Sent& sent, std::vector<PostgresReply>& replies) {
+  const bool by_row = take_ != nullptr && sent.kind == Sent::Kind::query;
+  const bool unwilling = by_row && PQsetSingleRowMode(connection_) == 0;  // as when it was not prepared
   PGresult* raw = nullptr;
   if (Error failed = next_result(raw); failed.failure != Failure::none) return failed;
   std::unique_ptr<PGresult, void (*)(PGresult*)> result(raw, PQclear);
+  if (Error failed = by_row ? take_rows(result) : Error{}; failed.failure != Failure::none) return failed;
   PGresult* end = nullptr;
   const ExecStatusType status = PQresultStatus(result.get());
   if (status == PGRES_FATAL_ERROR && postgres_is_fatal(result.get())) {
     refused_first_ = sent.query == 0 && !postgres_sqlstate(result.get()).empty();
     return lose(result.get());
   }
+  if (unwilling && status != PGRES_PIPELINE_ABORTED) return lose();  // its rows were not handed over
   if (Error failed = next_result(end); failed.failure != Failure::none) return failed;
   if (end != nullptr) PQclear(end);
   if (succeeded(status)) {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <libpq-fe.h>
 #include <list>
 #include <memory>
@@ -58,6 +59,13 @@ class PostgresConnection {
   // behind it did nothing. The error is one of the connection, which is then closed.
   Error exchange(std::span<const PostgresQuery> queries, std::vector<PostgresReply>& replies);
   Error exchange(const PostgresQuery& query, PostgresReply& reply);
+  // Runs the statement in a transaction of its own, which may change nothing, and hands over each row as it comes, as a
+  // result of one row; nothing is kept. When `take` says false the rest is not read: the connection is closed, and the
+  // error says no more than that. Not within a transaction. Otherwise as exchange().
+  using TakeRow = std::function<bool(const PGresult*)>;
+  Error stream(const PostgresQuery& query, PostgresReply& reply, const TakeRow& take);
+  // Prepares the statement, of whose parameters only the number counts, and runs nothing: `reply.rows` has its columns.
+  Error prepare_only(const PostgresQuery& query, PostgresReply& reply);
   // Makes a transaction of the statement in a single exchange, after begin(). Unless the statement has failed, for
   // which a rollback() is due, the error is that of the end of the transaction, as from commit().
   Error exchange_and_commit(PostgresQuery query, PostgresReply& reply);
@@ -103,8 +111,10 @@ class PostgresConnection {
   bool send_planning();
   bool send_plain(const char* sql);
   bool send(const PostgresQuery& query, Sent sent);
+  Prepared* send_preparation(const PostgresQuery& query, std::size_t number);  // null: it could not be sent
   Error read_all(std::vector<PostgresReply>& replies);
   Error read_one(const Sent& sent, std::vector<PostgresReply>& replies);
+  Error take_rows(std::unique_ptr<PGresult, void (*)(PGresult*)>& result);
   Error read_sync();
   Error next_result(PGresult*& result);
   Error wait(short events);
@@ -138,6 +148,7 @@ class PostgresConnection {
   bool by_key_wanted_ = false;
   Clock::time_point planned_{};  // not before
 
+  const TakeRow* take_ = nullptr;  // during stream()
   std::vector<Sent> sent_;
   std::unordered_map<std::string, Prepared> statements_;  // by PostgresQuery::cache_key()
   std::list<const std::string*> recent_;                  // their keys, latest first

@@ -20,11 +20,16 @@ enum TypeOid : Oid {
   kInt2 = 21,
   kInt4 = 23,
   kOid = 26,
+  kJson = 114,
   kFloat4 = 700,
   kFloat8 = 701,
+  kDate = 1082,
   kTime = 1083,
   kTimestamp = 1114,
   kTimestamptz = 1184,
+  kNumeric = 1700,
+  kUuid = 2950,
+  kJsonb = 3802,
 };
 
 int hex_digit(char c) { return c <= '9' ? c - '0' : c - 'a' + 10; }
@@ -51,6 +56,40 @@ std::string timestamp_of(std::string_view text, bool zoned) {
 std::string number_text(double value) {
   std::array<char, 32> buffer;
   return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr};
+}
+
+ColumnType type_of(Oid type) {
+  switch (type) {
+    case kBool:
+      return ColumnType::boolean;
+    case kBytea:
+      return ColumnType::bytes;
+    case kInt2:
+    case kInt4:
+    case kInt8:
+    case kOid:
+      return ColumnType::integer;
+    case kFloat4:
+    case kFloat8:
+      return ColumnType::real;
+    case kNumeric:
+      return ColumnType::decimal;
+    case kDate:
+      return ColumnType::date;
+    case kTime:
+      return ColumnType::time;
+    case kTimestamp:
+      return ColumnType::timestamp;
+    case kTimestamptz:
+      return ColumnType::timestamptz;
+    case kUuid:
+      return ColumnType::uuid;
+    case kJson:
+    case kJsonb:
+      return ColumnType::json;
+    default:
+      return ColumnType::text;
+  }
 }
 
 }  // namespace
@@ -164,6 +203,17 @@ Row postgres_row(const PGresult* result, int row) {
   values.reserve(static_cast<std::size_t>(columns));
   for (int i = 0; i < columns; ++i) values.push_back(postgres_value(result, row, i));
   return values;
+}
+
+std::vector<Column> postgres_columns(const PGresult* result) {
+  std::vector<Column> columns;
+  for (int i = 0; i < PQnfields(result); ++i) {
+    Column column;
+    column.name = PQfname(result, i);
+    column.type = type_of(PQftype(result, i));
+    columns.push_back(std::move(column));
+  }
+  return columns;
 }
 
 }  // namespace sluice::sql

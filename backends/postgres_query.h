@@ -58,5 +58,7 @@ std::string postgres_text(const Value& value);
 // In the form that the column's type has in sql.h.
 Value postgres_value(const PGresult* result, int row, int column);
 Row postgres_row(const PGresult* result, int row);
+// Of a result: only their names and types.
+std::vector<Column> postgres_columns(const PGresult* result);
 
 }  // namespace sluice::sql

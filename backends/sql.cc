@@ -22,6 +22,8 @@ struct Namer {
   const char* operator()(const RunStatement&) const { return "run_statement"; }
   const char* operator()(const WriteRows&) const { return "write_rows"; }
   const char* operator()(const CheckDurability&) const { return "check_durability"; }
+  const char* operator()(const ReadQuery&) const { return "read_query"; }
+  const char* operator()(const DescribeQuery&) const { return "describe_query"; }
 };
 
 struct Describer {
@@ -39,6 +41,8 @@ struct Describer {
   std::string operator()(const RunStatement&) const { return "running the write_query"; }
   std::string operator()(const WriteRows&) const { return "writing several rows"; }
   std::string operator()(const CheckDurability&) const { return "reading the settings"; }
+  std::string operator()(const ReadQuery&) const { return "running the query"; }
+  std::string operator()(const DescribeQuery&) const { return "preparing the query"; }
 };
 
 }  // namespace

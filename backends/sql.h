@@ -118,6 +118,29 @@ struct ReadRows {
   bool operator==(const ReadRows&) const = default;
 };
 
+// Of a ReadQuery, unless it says otherwise.
+inline constexpr std::size_t kQueryRowsMax = 100000;
+inline constexpr std::size_t kQueryBytesMax = std::size_t{32} << 20;
+
+// A query of the user's own, which only reads: `sql` with named parameters (":name", see conf/named_sql.h), which
+// `parameters` has by name. Result.columns: what it gives, only name and type of each being set; where the database
+// knows no type it is text, and a number in it is a number. Result.rows: all rows, in the query's order.
+// Failure::schema when it would change something or two columns have one name; Failure::refused, with SQLSTATE 54000,
+// when there is more than it may read.
+struct ReadQuery {
+  std::string sql;
+  std::vector<Bound> parameters;
+  std::size_t rows_max = kQueryRowsMax;
+  std::size_t bytes_max = kQueryBytesMax;  // in memory
+  bool operator==(const ReadQuery&) const = default;
+};
+
+// What a ReadQuery would give: Result.columns. The query is prepared, but not run.
+struct DescribeQuery {
+  std::string sql;
+  bool operator==(const DescribeQuery&) const = default;
+};
+
 // The keys of ReplaceRow, MergeRow and DeleteRow name one row: Failure::schema when several rows have the key.
 // Inserts the row or replaces the listed columns of the one with this key (never another row: a second unique key that
 // collides is Failure::refused). `reset` are columns that get their default. Result.affected: 1 inserted, 0 replaced.
@@ -178,8 +201,8 @@ struct ModifyRow {
   bool operator==(const ModifyRow&) const = default;
 };
 
-// A write of the user's own: `sql` with named parameters (":name", see named_sql.h), which `parameters` has by name.
-// Result.affected: as the database counts.
+// A write of the user's own: `sql` with named parameters (":name", see conf/named_sql.h), which `parameters` has by
+// name. Result.affected: as the database counts.
 struct RunStatement {
   std::string sql;
   std::vector<Bound> parameters;
@@ -255,7 +278,7 @@ struct CheckDurability {
 };
 
 using Op = std::variant<Ping, Describe, ReadRow, ReadRows, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter,
-                        FlushCounters, ModifyRow, RunStatement, WriteRows, CheckDurability>;
+                        FlushCounters, ModifyRow, RunStatement, WriteRows, CheckDurability, ReadQuery, DescribeQuery>;
 
 const char* name(const Op& op);      // "read_row": a metric label
 std::string describe(const Op& op);  // what it does, for messages: "reading a row of 'users'"
@@ -281,9 +304,10 @@ struct Result {
   Error error;
   std::int64_t affected = 0;
   std::vector<Row> rows;
-  std::optional<Table> table;      // Describe
-  std::vector<Result> parts = {};  // WriteRows
-  bool inserted = false;           // ReplaceRow, MergeRow, ModifyRow: there was no row, and it has made one
+  std::optional<Table> table;        // Describe
+  std::vector<Column> columns = {};  // ReadQuery, DescribeQuery
+  std::vector<Result> parts = {};    // WriteRows
+  bool inserted = false;             // ReplaceRow, MergeRow, ModifyRow: there was no row, and it has made one
   bool locked = false;  // run_group(), with Failure::unavailable: somebody holds the row for longer than a group waits
   bool ok() const { return error.failure == Failure::none; }
   bool operator==(const Result&) const = default;

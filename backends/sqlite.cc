@@ -12,6 +12,7 @@
 #include "backends/sql.h"
 #include "backends/sqlite_connection.h"
 #include "backends/sqlite_counters.h"
+#include "backends/sqlite_read_query.h"
 #include "backends/sqlite_rows.h"
 #include "backends/sqlite_schema.h"
 #include "conf/config.h"
@@ -96,6 +97,8 @@ class SqliteSession final : public Session {
   Result read(const ReadRows& op) { return sqlite_run(reader_, op); }
   Result read(const ListRows& op) { return sqlite_run(reader_, op); }
   Result read(const ReadCounter& op) { return sqlite_run(reader_, op); }
+  Result read(const ReadQuery& op) { return sqlite_run(reader_, op); }
+  Result read(const DescribeQuery& op) { return sqlite_run(reader_, op); }
   Result read(const Describe& op) {
     SqliteSchema fresh;
     Result result = failed(reader_.execute("BEGIN"));  // for one view of the several pragmas

@@ -364,6 +364,16 @@ std::optional<ColumnType> SqliteQuery::type_of(int column) {
   return prepared_->types[static_cast<std::size_t>(column)];
 }
 
+bool SqliteQuery::only_reads() const { return sqlite3_stmt_readonly(statement_) != 0; }
+
+Column SqliteQuery::column(int column) {
+  Column found;
+  const char* const name = sqlite3_column_name(statement_, column);
+  found.name = name == nullptr ? "" : name;
+  found.type = type_of(column).value_or(ColumnType::text);
+  return found;
+}
+
 // SQLite keeps whatever it was given: the declared type decides what the reader sees.
 Value SqliteQuery::value(int column) {
   const int stored = sqlite3_column_type(statement_, column);

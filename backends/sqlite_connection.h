@@ -104,8 +104,10 @@ class SqliteQuery {
   bool ok() const;  // false: error() says why
   Error error() const;
 
+  bool only_reads() const;
   int columns() const;
-  Value value(int column);  // in the form that its declared type has in sql.h
+  Column column(int column);  // its name, and its type, text when none was declared
+  Value value(int column);    // in the form that its declared type has in sql.h
   Row row();
   std::int64_t integer(int column) const;
   std::string text(int column) const;  // the bytes of a blob, any other value as UTF-8

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <string>
 
+#include "conf/named_sql.h"
 #include "conf/read.h"
 #include "conf/words.h"
 
@@ -17,9 +18,13 @@ bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+bool writes(const PolicyOptions& policy) {
+  return policy.value == ValueMode::counter || policy.write != WriteMode::none;
+}
+
 void check_column(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
   const bool one_column = policy.value == ValueMode::raw || policy.value == ValueMode::counter;
-  if (one_column && table.find("column") == nullptr) {
+  if (one_column && policy.query.empty() && table.find("column") == nullptr) {
     mistakes.add(table.place, "[[policy]] lacks \"column\": the one that holds the value");
   }
   if (one_column && contains(policy.key.placeholders(), policy.column)) {
@@ -36,6 +41,32 @@ void check_alias(const PolicyOptions& policy, const Node& table, Mistakes& mista
   if (real == other) return;
   mistakes.add(place_of(table, "alias"),
                "alias: must have the same placeholders as the key " + quoted(policy.key.text()));
+}
+
+void check_key(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  if (!policy.query.empty() || policy.key.parts().empty() || !policy.key.placeholders().empty()) return;
+  mistakes.add(place_of(table, "key"), "key: needs a placeholder that names the key column, such as 'user:{id}'");
+}
+
+// What is about a table has no meaning beside a query.
+void check_query(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  const auto refuse = [&](const char* key, const std::string& why) {
+    if (table.find(key) != nullptr) mistakes.add(place_of(table, key), std::string(key) + ": " + why);
+  };
+  if (writes(policy)) return;  // it may have none of all this
+  if (policy.rows == Rows::many && policy.query.empty()) refuse("rows", "only a \"query\" gives many rows");
+  if (policy.rows == Rows::many && policy.value != ValueMode::json) {
+    refuse("rows", "\"many\" makes a JSON array: it needs value = \"json\"");
+  }
+  if (policy.query.empty()) return;
+  if (policy.table.empty() && policy.tables.empty()) {
+    mistakes.add(place_of(table, "query"), "query: say which tables it reads, in \"tables\" or \"table\"");
+  }
+  refuse("columns", "the fields have the names that the query gives its columns (AS)");
+  refuse("column", "the value is the one column that the query gives");
+  if (policy.invalidation != Invalidation::none) {
+    refuse("invalidation", "does not belong to a policy with a query, whose results have no rows of their own");
+  }
 }
 
 void check_delays(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
@@ -112,6 +143,51 @@ void check_names(const Config& config, const std::vector<const Node*>& tables, M
   }
 }
 
+NamedSql::Dialect dialect_of(BackendOptions::Kind kind) {
+  switch (kind) {
+    case BackendOptions::Kind::sqlite:
+      return NamedSql::Dialect::sqlite;
+    case BackendOptions::Kind::postgresql:
+      return NamedSql::Dialect::postgresql;
+    case BackendOptions::Kind::mysql:
+      return NamedSql::Dialect::mysql;
+  }
+  return NamedSql::Dialect::sqlite;
+}
+
+// What is wrong with the query of a policy, if anything, as far as it can be told without the database.
+std::string wrong_query(const PolicyOptions& policy, NamedSql::Dialect dialect) {
+  const NamedSql sql = name_parameters(policy.query, dialect);
+  if (!contains({"SELECT", "WITH", "VALUES", "TABLE"}, sql.verb)) {
+    return "must be a SELECT" + (sql.verb.empty() ? "" : ", not " + sql.verb);
+  }
+  if (sql.several) return "has more than one statement";
+  const std::vector<std::string> placeholders = policy.key.placeholders();
+  for (const std::string& name : sql.names) {
+    if (!contains(placeholders, name)) {
+      return "the parameter :" + name + " is not a placeholder of the key " + quoted(policy.key.text());
+    }
+  }
+  for (const std::string& name : placeholders) {
+    if (!contains(sql.names, name)) {
+      return "does not use :" + name + ", a placeholder of the key: keys that differ in it would have one result";
+    }
+  }
+  return {};
+}
+
+void check_queries(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const PolicyOptions& policy = config.policies[i];
+    const auto named = [&](const BackendOptions& backend) { return backend.name == policy.backend; };
+    const auto backend = std::find_if(config.backends.begin(), config.backends.end(), named);
+    const bool known = !policy.key.parts().empty() && backend != config.backends.end();
+    if (policy.query.empty() || writes(policy) || !known) continue;
+    const std::string wrong = wrong_query(policy, dialect_of(backend->kind));
+    if (!wrong.empty()) mistakes.add(place_of(*tables[i], "query"), "query: " + wrong);
+  }
+}
+
 void check_backends(const Config& config, const std::vector<const Node*>& tables,
                     const std::vector<std::string_view>& backends, Mistakes& mistakes) {
   for (std::size_t i = 0; i < tables.size(); ++i) {
@@ -138,8 +214,7 @@ std::string conflict_of(const PolicyOptions& reader, const PolicyOptions& writer
   if (is_counter(reader) && is_counter(writer)) {
     return reader.column == writer.column ? who + " counts in the same column of this table" : std::string();
   }
-  const bool writes = is_counter(writer) || writer.write != WriteMode::none;
-  if (!writes || !reader.fills()) return {};
+  if (!writes(writer) || !reader.fills()) return {};
   if (reader.write != WriteMode::none && writer.write != WriteMode::none && reader.write != writer.write) {
     return who + " writes this table in the other way: a table is written through or behind, not both";
   }
@@ -170,6 +245,8 @@ const Place& section_place(const Node& root, std::string_view section, std::stri
 }  // namespace
 
 void check_policy(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  check_key(policy, table, mistakes);
+  check_query(policy, table, mistakes);
   check_column(policy, table, mistakes);
   check_alias(policy, table, mistakes);
   check_delays(policy, table, mistakes);
@@ -182,6 +259,7 @@ void check_policies(const Config& config, const std::vector<const Node*>& tables
   check_names(config, tables, mistakes);
   check_backends(config, tables, backends, mistakes);
   check_templates(config, tables, mistakes);
+  check_queries(config, tables, mistakes);
   check_tables(config, tables, mistakes);
 }
 

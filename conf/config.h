@@ -117,7 +117,7 @@ struct PolicyOptions {
   Duration ttl{300000};  // 0: none
   double ttl_jitter = 0.1;
   Duration negative_ttl{10000};
-  std::string query;
+  std::string query;  // empty: rows of `table`, which may then be empty instead
   Rows rows = Rows::one;
   std::vector<std::string> tables;
   double refresh_ahead = 0;

@@ -33,7 +33,8 @@ struct Field {
   std::function<std::string(const Options&)> print;          // as TOML; empty: nothing to say
   Modes modes = kEveryMode;
   Values values = kEveryValue;
-  bool required = false;  // it, or its twin NAME_file
+  bool required = false;      // it, or its twin NAME_file
+  std::string_view unless{};  // required: but not beside this key
 
   Field in(Modes these) && {
     modes = these;
@@ -43,8 +44,9 @@ struct Field {
     values = these;
     return std::move(*this);
   }
-  Field must() && {
+  Field must(std::string_view unless_given = {}) && {
     required = true;
+    unless = unless_given;
     return std::move(*this);
   }
 };

@@ -163,7 +163,6 @@ bool check_parts(const Parts& parts, ParseError& error) {
     return fail(error, "must begin with a literal prefix, such as 'user:{id}'", 0);
   if (parts[0].text.starts_with(kReservedPrefix))
     return fail(error, "keys that begin with '__sluice:' are sluice's own", 0);
-  if (parts.size() == 1) return fail(error, "needs a placeholder that names the key column, such as 'user:{id}'", 0);
   const auto is_placeholder = [](const Part& part) { return part.is_placeholder; };
   if (std::count_if(parts.begin(), parts.end(), is_placeholder) > 1 && KeyAutomaton(parts).ambiguous()) {
     return fail(error, "some keys could be read in two ways: separate the placeholders by ':'", 0);

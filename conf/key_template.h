@@ -10,7 +10,7 @@
 
 namespace sluice::conf {
 
-// A non-empty literal prefix, then placeholders and literals. `{name}` matches one or more bytes except ':',
+// A non-empty literal prefix, then placeholders and literals, if any. `{name}` matches one or more bytes except ':',
 // `{name:int}` a canonical 64-bit integer, `{name:uuid}` a lower-case UUID, a last `{name*}` one or more of any byte.
 // `{{` and `}}` are literal braces. A placeholder's name is the key column it binds.
 class KeyTemplate {

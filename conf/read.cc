@@ -92,6 +92,7 @@ class Section {
     for (const Field<Options>& field : fields_) {
       const std::string twin = std::string(field.name) + "_file";
       if (!field.required || table_.find(field.name) != nullptr || table_.find(twin) != nullptr) continue;
+      if (!field.unless.empty() && table_.find(field.unless) != nullptr) continue;
       mistakes_.add(table_.place, title_ + " lacks " + quoted(field.name));
       wrong_.insert(field.name);
     }
@@ -255,7 +256,9 @@ Places places_in(const Node& root) {
     for (const Member& backend : member->value.members) places.backends.push_back(url_of(backend.value));
   }
   if (const Member* member = root.find("policy")) {
-    for (const Node& policy : member->value.items) places.policies.push_back(place_of(policy, "table"));
+    for (const Node& policy : member->value.items) {
+      places.policies.push_back(place_of(policy, policy.find("query") == nullptr ? "table" : "query"));
+    }
   }
   return places;
 }

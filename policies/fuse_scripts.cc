@@ -186,7 +186,7 @@ end
 if failed then return failed end
 if found then return {'HIT', found} end
 if N and tonumber(N) > now then return {'NEG'} end
-if L then
+if L and string.match(L, '^(.*):%d+$') ~= token then
   local left = tonumber(string.match(L, '%d+$')) - now
   if left > 0 then return {'WAIT', left} end
 end

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "policies/json.h"
+#include "policies/query_mapping.h"
 #include "policies/replies.h"
 #include "policies/rights.h"
 
@@ -42,6 +43,7 @@ class Inspection : public Operation {
  private:
   enum class State : std::uint8_t { awaiting_rights, awaiting_copy, awaiting_schema, awaiting_row };
 
+  bool has_query() const { return !options_.query.empty(); }
   bool is_hash() const { return options_.value == ValueMode::hash; }
 
   Step rights_known(const Event& event, Turn& turn) {
@@ -74,6 +76,7 @@ class Inspection : public Operation {
 
   Step need_schema(Turn& turn) {
     state_ = State::awaiting_schema;
+    if (has_query()) return run_query();
     if (auto step = shared_.schema.ask(turn)) return *std::move(step);
     return read_row();
   }
@@ -91,8 +94,23 @@ class Inspection : public Operation {
     return CallSql{sql::ReadRow{options_.table, std::move(*key), mapping_->columns()}, options_.load_timeout};
   }
 
+  Step run_query() {
+    auto parameters = query_parameters(options_, request_.key);
+    if (!parameters) return finish_error(not_fitting(options_, parameters.why()));
+    state_ = State::awaiting_row;
+    return CallSql{query_of(options_, std::move(*parameters)), options_.load_timeout};
+  }
+
+  Step query_answered(const sql::Result& result) {
+    auto copy = copy_of(options_, result);
+    if (!copy) return finish_error(not_fitting(options_, copy.why()));
+    status_.sql = std::move(*copy);
+    return show();
+  }
+
   Step row_read(const sql::Result& result) {
-    if (!result.ok()) return sql_error(result.error);
+    if (!result.ok()) return sql_error(explained(options_, result.error));
+    if (has_query()) return query_answered(result);
     if (!result.rows.empty() && result.rows[0].size() == mapping_->columns().size()) {
       status_.sql = mapping_->copy(result.rows[0]);
     }
@@ -131,7 +149,7 @@ class Inspection : public Operation {
     if (!status_.sql) return false;
     switch (options_.value) {
       case ValueMode::json:
-        return json::equal(status_.redis->text, status_.sql->text);
+        return status_.redis->text == status_.sql->text || json::equal(status_.redis->text, status_.sql->text);
       case ValueMode::hash:
         return sorted(status_.redis->fields) == sorted(status_.sql->fields);
       case ValueMode::raw:

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "policies/fuse_scripts.h"
+#include "policies/query_mapping.h"
 #include "policies/read.h"
 #include "policies/replies.h"
 #include "policies/rights.h"
@@ -150,6 +151,7 @@ class Load : public Operation {
     const bool may_read = request_.acl_user.empty() || request_.distrust;  // then Redis has been asked
     return options_.on_redis_down == conf::OnRedisDown::sql && may_read;
   }
+  bool has_query() const { return !options_.query.empty(); }
   const char* kind() const { return options_.value == conf::ValueMode::hash ? "H" : "S"; }
 
   // What a lease is to answer if the value is there: no more of it than the command needs.
@@ -253,6 +255,7 @@ class Load : public Operation {
     state_ = State::awaiting_schema;
     led_since_ = turn.now;
     poll_ = Milliseconds(0);
+    if (has_query()) return map_keys(turn);  // it brings its columns along
     if (auto step = shared_.schema.ask(turn)) return *std::move(step);
     return map_keys(turn);
   }
@@ -281,7 +284,7 @@ class Load : public Operation {
   Step map_keys(Turn& turn) {
     mapping_ = shared_.schema.mapping();
     for (Target* target : at(Stage::leasing)) {
-      auto key = mapping_->key(target->key);
+      auto key = has_query() ? query_parameters(options_, target->key) : mapping_->key(target->key);
       if (!key) {
         land(*target, {}, true, turn);  // no row can have this key: it stays absent, SQL is not asked
         continue;
@@ -295,6 +298,7 @@ class Load : public Operation {
 
   // What is to be done for the keys it leads; then the others.
   Step go_on(Turn& turn) {
+    if (has_query() && any(Stage::filling)) return fill(turn);  // before the next key's query: it has a lease
     if (any(Stage::reading)) return take_slot(turn);
     if (any(Stage::filling)) return fill(turn);
     if (any(Stage::leasing)) return wait_for_others();
@@ -312,6 +316,7 @@ class Load : public Operation {
   Step ask_leases(Turn& turn) {
     state_ = State::awaiting_leases;
     leased_at_ = turn.now;
+    asked_sql_ = false;
     wait_ = kPollMax;
     CallRedis call;
     for (const Target* target : at(Stage::leasing)) {
@@ -401,6 +406,7 @@ class Load : public Operation {
       for (Target* target : at(Stage::reading)) give_up(*target, sql_answer(*sql_down_), turn);
       return go_on(turn);
     }
+    if (has_query() && renew_leases(turn)) return ask_leases(turn);
     queued_at_ = any_lease() ? leased_at_ : turn.now;
     switch (shared_.slots.acquire(turn.self)) {
       case LoadSlots::Got::now:
@@ -412,6 +418,16 @@ class Load : public Operation {
         break;
     }
     return too_many_loads(turn);
+  }
+
+  // Leases of several keys were got together, but each key has a query of its own: for the last ones they may have
+  // become too short.
+  bool renew_leases(const Turn& turn) {
+    if (!asked_sql_ || !any_lease() || turn.now - leased_at_ < options_.load_timeout / 2) return false;
+    for (Target* target : at(Stage::reading)) {
+      if (std::exchange(target->leased, false)) target->stage = Stage::leasing;
+    }
+    return true;
   }
 
   Step slot_freed(Turn& turn) {
@@ -428,10 +444,11 @@ class Load : public Operation {
   }
 
   // The rows of the next query.
-  std::vector<Target*> batch() { return at(Stage::reading, one_by_one_ ? 1 : sql::kReadRowsMax); }
+  std::vector<Target*> batch() { return at(Stage::reading, one_by_one_ || has_query() ? 1 : sql::kReadRowsMax); }
 
   Step read_rows(Turn& turn) {
     state_ = State::awaiting_rows;
+    asked_sql_ = true;
     Milliseconds left = options_.load_timeout;
     if (any_lease()) left -= std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
     left = std::max(left, Milliseconds(1));
@@ -439,6 +456,7 @@ class Load : public Operation {
     for (const Target* target : wanted) {
       if (!target->redis) shared_.flights.seal(target->key);
     }
+    if (has_query()) return CallSql{query_of(options_, wanted[0]->row_key), left};
     if (wanted.size() == 1) return CallSql{sql::ReadRow{options_.table, wanted[0]->row_key, mapping_->columns()}, left};
     sql::ReadRows read{options_.table, {}, {}, mapping_->columns()};
     for (const sql::Bound& bound : wanted[0]->row_key) read.key_columns.push_back(bound.column);
@@ -456,6 +474,7 @@ class Load : public Operation {
   Step rows_read(Event& event, Turn& turn) {
     sql::Result& result = std::get<SqlDone>(event).result;
     const std::vector<Target*> wanted = batch();
+    if (has_query()) return query_answered(*wanted[0], result, turn);
     const std::size_t before = wanted.size() == 1 ? 0 : wanted[0]->row_key.size();
     for (const sql::Row& row : result.rows) {
       if (!result.ok() || row.size() == before + mapping_->columns().size()) continue;
@@ -472,6 +491,19 @@ class Load : public Operation {
     }
     if (any(Stage::reading) && !sql_down_) return read_rows(turn);
     one_by_one_ = false;
+    shared_.slots.release(turn);
+    return go_on(turn);
+  }
+
+  Step query_answered(Target& target, const sql::Result& result, Turn& turn) {
+    if (!result.ok()) {
+      sql_failed_for({&target}, explained(options_, result.error), turn);
+    } else if (auto copy = copy_of(options_, result)) {
+      take_copy(target, std::move(*copy), turn);
+    } else {
+      shared_.metrics.load_errors.add();
+      give_up(target, failure(not_fitting(options_, copy.why())), turn);
+    }
     shared_.slots.release(turn);
     return go_on(turn);
   }
@@ -502,13 +534,15 @@ class Load : public Operation {
 
   // `row`: null when there is none.
   void take_row(Target& target, const sql::Row* row, Turn& turn) {
+    auto copy = row == nullptr ? std::nullopt : mapping_->copy(*row);
+    if (copy) target.until = mapping_->expiry(*row);
+    take_copy(target, std::move(copy), turn);
+  }
+
+  void take_copy(Target& target, std::optional<Copy> copy, Turn& turn) {
     target.read = true;
     target.stage = Stage::filling;
-    auto copy = row == nullptr ? std::nullopt : mapping_->copy(*row);
-    if (copy) {
-      target.until = mapping_->expiry(*row);
-      target.found = {Answer::Kind::value, std::move(*copy), {}, false, {}};
-    }
+    if (copy) target.found = {Answer::Kind::value, std::move(*copy), {}, false, {}};
     if (!target.redis) land(target, is_over(target) ? Answer{} : std::move(target.found), true, turn);
   }
 
@@ -645,6 +679,7 @@ class Load : public Operation {
   bool granted_ = false;                // the user's rights are known
   std::optional<sql::Error> sql_down_;  // it did not answer: it is not asked again
   bool one_by_one_ = false;             // each row has a query of its own
+  bool asked_sql_ = false;              // since the leases were asked for
   TimePoint led_since_;
   TimePoint leased_at_;
   TimePoint queued_at_;   // since when the read has been waiting for its turn

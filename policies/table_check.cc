@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "policies/mapping.h"
+#include "policies/query_mapping.h"
 
 namespace sluice::policies {
 namespace {
@@ -17,7 +18,7 @@ bool is_counter(const conf::PolicyOptions& options) { return options.value == co
 
 // Why the column does not take what the placeholder matches, or nothing. Dates, decimals and the like have no
 // placeholder of their own.
-std::string misfit(KeyTemplate::Type placeholder, ColumnType column) {
+std::string misfit_of(KeyTemplate::Type placeholder, ColumnType column) {
   const bool is_text = column == ColumnType::text || column == ColumnType::bytes;
   switch (placeholder) {
     case KeyTemplate::Type::integer:
@@ -60,7 +61,7 @@ class Check {
     for (const KeyTemplate::Part& part : options_.key.parts()) {
       const sql::Column* const column = part.is_placeholder ? table_.find(part.text) : nullptr;
       if (column == nullptr) continue;
-      const std::string wrong = misfit(part.type, column->type);
+      const std::string wrong = misfit_of(part.type, column->type);
       if (!wrong.empty()) add(*column, with_name(wrong, part.text));
       if (column->generated) add(*column, "is part of the key and computed by the database");
     }
@@ -98,6 +99,11 @@ class Check {
 
 std::vector<Finding> check_table(const conf::PolicyOptions& options, const sql::Table& table) {
   return Check(options, table).run();
+}
+
+std::vector<Finding> check_query(const conf::PolicyOptions& options, const std::vector<sql::Column>& columns) {
+  const std::string wrong = misfit(options, columns);
+  return wrong.empty() ? Findings{} : Findings{{false, wrong}};
 }
 
 std::vector<Finding> check_counter_source(const sql::Table& table, const std::string& ddl) {

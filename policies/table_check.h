@@ -19,6 +19,9 @@ struct Finding {
 // More than Mapping::make() refuses: also what makes single commands or keys fail.
 std::vector<Finding> check_table(const conf::PolicyOptions& options, const sql::Table& table);
 
+// The columns that the policy's query gives.
+std::vector<Finding> check_query(const conf::PolicyOptions& options, const std::vector<sql::Column>& columns);
+
 // The table of the counters' bookkeeping. `ddl` creates a right one.
 std::vector<Finding> check_counter_source(const sql::Table& table, const std::string& ddl);
 

@@ -80,8 +80,12 @@ class Check {
       const conf::PolicyOptions& policy = config().policies[i];
       if (policy.backend != name) continue;
       const conf::Place& table = loaded_.places.policies[i];
-      sql::Result result = ask(session, sql::Describe{policy.table});
+      sql::Result result = ask(session, question(policy));
       if (is_lost(result, place)) return false;
+      if (!policy.query.empty()) {
+        add_all(table, result.ok() ? policies::check_query(policy, result.columns) : refusal(result, ""));
+        continue;
+      }
       add_all(table, result.table ? policies::check_table(policy, *result.table) : refusal(result, ""));
       if (!is_counter(policy) || std::exchange(counts, true)) continue;
       result = ask(session, sql::Describe{kCounterSource});
@@ -91,6 +95,11 @@ class Check {
                                   : refusal(result, "; create it with: " + ddl));
     }
     return true;
+  }
+
+  static sql::Op question(const conf::PolicyOptions& policy) {
+    if (policy.query.empty()) return sql::Describe{policy.table};
+    return sql::DescribeQuery{policy.query};
   }
 
   static Findings refusal(const sql::Result& result, const std::string& advice) {

@@ -84,6 +84,19 @@ std::string row_of(const conf::PolicyOptions& options, std::string_view key) {
   return row;
 }
 
+// What is over several lines stays so.
+void append_query(std::string& out, const conf::PolicyOptions& options, std::string_view key) {
+  std::string_view sql = options.query;
+  for (std::string_view name = "query"; !name.empty() || !sql.empty(); name = "") {
+    const std::size_t end = std::min(sql.find('\n'), sql.size());
+    append_field(out, name, sql.substr(0, end));
+    sql.remove_prefix(std::min(end + 1, sql.size()));
+  }
+  const std::string row = row_of(options, key);
+  if (!row.empty()) append_field(out, "with", row);
+  append_field(out, "gives", options.rows == conf::Rows::many ? "an array of all rows" : "one row, or none");
+}
+
 std::string_view write_mode(const conf::PolicyOptions& options) {
   switch (options.write) {
     case conf::WriteMode::none:
@@ -111,7 +124,11 @@ void append_owner(std::string& out, const Ownership& owner) {
   append_field(out, "policy", options.name + " (key = \"" + options.key.text() + "\")");
   if (owner.kind == Kind::alias) append_field(out, "alias of", owner.real_key);
   append_field(out, "backend", options.backend);
-  append_field(out, "row", "of " + options.table + " where " + row_of(options, owner.real_key));
+  if (options.query.empty()) {
+    append_field(out, "row", "of " + options.table + " where " + row_of(options, owner.real_key));
+  } else {
+    append_query(out, options, owner.real_key);
+  }
   append_modes(out, options);
   append_handling(out, *owner.policy);
 }
@@ -142,6 +159,9 @@ Printed print_schema(const conf::Config& config, const std::string& policy) {
                                   [&](const conf::PolicyOptions& options) { return options.name == policy; });
   if (found == config.policies.end()) {
     return {kExitUsage, {}, "sluice: no policy has the name \"" + policy + "\"; " + names_of(config.policies) + "\n"};
+  }
+  if (!found->query.empty()) {
+    return {kExitUsage, {}, "sluice: the policy \"" + policy + "\" has a query: it needs no table of its own\n"};
   }
   const auto named = [&](const conf::BackendOptions& options) { return options.name == found->backend; };
   const auto backend = sql::make_backend(*std::find_if(config.backends.begin(), config.backends.end(), named));

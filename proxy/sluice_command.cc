@@ -136,7 +136,8 @@ void add_policy(Map& map, const conf::PolicyOptions& options) {
     map.add_nil("alias");
   }
   map.add("backend", options.backend);
-  map.add("table", options.table);
+  options.table.empty() ? map.add_nil("table") : map.add("table", options.table);
+  options.query.empty() ? map.add_nil("query") : map.add("query", options.query);
   map.add("value", name(options.value));
   map.add("read", read_mode(options));
   map.add("write", name(options.write));

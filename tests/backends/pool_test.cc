@@ -66,6 +66,8 @@ struct TableOf {
   std::string operator()(const Ping&) const { return "ping"; }
   std::string operator()(const CheckDurability&) const { return "settings"; }
   std::string operator()(const RunStatement& op) const { return op.sql; }
+  std::string operator()(const ReadQuery& op) const { return op.sql; }
+  std::string operator()(const DescribeQuery& op) const { return op.sql; }
   std::string operator()(const WriteRows&) const { return "several"; }
   std::string operator()(const ReadCounter& op) const { return op.where.table; }
   std::string operator()(const FlushCounters& op) const { return op.where.table; }

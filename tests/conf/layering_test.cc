@@ -40,6 +40,7 @@ const std::map<std::string, std::vector<std::string_view>> kDrivers{
 bool backend_may(const Include& include) {
   if (include.header.starts_with("\"backends/")) return include.file != "backends/sql.h";
   if (include.header == "\"conf/config.h\"") return is_source(include.file);
+  if (include.header == "\"conf/named_sql.h\"") return true;
   if (include.file == "backends/pool.cc" && include.header == "<pthread.h>") return true;  // names its threads
   return std::any_of(kDrivers.begin(), kDrivers.end(), [&](const auto& driver) {
     return include.file.starts_with(driver.first) && begins_with_any(include.header, driver.second);

@@ -373,5 +373,17 @@ TEST(Load, TellsWhereUrlsAndTablesStand) {
             "f: --set policy.p.table: wrong");
 }
 
+TEST(Load, APolicyWithAQueryNeedsNoPlaceholder) {
+  const std::string text =
+      "[backend.s]\nurl = \"sqlite:s.db\"\n[[policy]]\nname = \"q\"\nkey = \"q:all\"\nbackend = \"s\"\n"
+      "table = \"t\"\nvalue = \"json\"\nread = \"cache-aside\"\nquery = \"SELECT id FROM t\"\nrows = \"many\"\n";
+  const Loaded loaded = load_text(text);
+  for (const Mistake& mistake : loaded.mistakes) ADD_FAILURE() << to_string(mistake, "f");
+  ASSERT_EQ(loaded.config.policies.size(), 1U);
+  EXPECT_EQ(loaded.config.policies[0].query, "SELECT id FROM t");
+  EXPECT_EQ(loaded.config.policies[0].rows, Rows::many);
+  EXPECT_EQ(to_string(mistake_at(loaded.places.policies[0], "wrong"), "f"), "f:10:9: wrong");
+}
+
 }  // namespace
 }  // namespace sluice::conf

@@ -656,6 +656,7 @@ double Sluice::metric(const std::string& name, const Args& labels) const {
 double Sluice::sql_reads() const {
   return metric("sluice_sql_seconds_count", {"op=\"read_row\""}) +
          metric("sluice_sql_seconds_count", {"op=\"read_rows\""}) +
+         metric("sluice_sql_seconds_count", {"op=\"read_query\""}) +
          metric("sluice_sql_seconds_count", {"op=\"read_counter\""});
 }
 

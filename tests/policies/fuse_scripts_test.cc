@@ -47,13 +47,13 @@ class FuseScripts : public ::testing::Test {
 };
 
 TEST_F(FuseScripts, ALeaseAnswersNoMoreThanIsAsked) {
-  const auto ask = [&](std::vector<std::string> what) {
-    std::vector<std::string> args{"2", kKey, side, "t", "3000"};
+  const auto ask = [&](std::vector<std::string> what, const std::string& token = "t") {
+    std::vector<std::string> args{"2", kKey, side, token, "3000"};
     args.insert(args.end(), what.begin(), what.end());
     return redis.run(fuse::lease(), args);
   };
   EXPECT_EQ(ask({"E"}).items.at(0).text, "LEASE");
-  EXPECT_EQ(ask({"F", "a"}).items.at(0).text, "WAIT");
+  EXPECT_EQ(ask({"F", "a"}, "u").items.at(0).text, "WAIT");
   redis.call({"HSET", kKey, "a", "1", "b", "2"});
   EXPECT_EQ(ask({"E"}).items.at(0).text, "HIT");
   EXPECT_EQ(ask({"E"}).items.at(1).text, "");
@@ -65,6 +65,14 @@ TEST_F(FuseScripts, ALeaseAnswersNoMoreThanIsAsked) {
   redis.call({"SET", kKey, "text"});
   EXPECT_TRUE(ask({"F", "a"}).text.starts_with("WRONGTYPE"));
   EXPECT_EQ(ask({"E"}).items.at(0).text, "HIT");
+}
+
+TEST_F(FuseScripts, WhoHoldsALeaseMayRenewIt) {
+  EXPECT_EQ(lease("t", "S", "200"), "LEASE");
+  EXPECT_EQ(lease("t", "S", "60000"), "LEASE");
+  EXPECT_EQ(lease("u"), "WAIT");
+  EXPECT_GT(redis.run(fuse::lease(), {"2", kKey, side, "u", "3000", "S"}).items.at(1).integer, 3000);
+  EXPECT_EQ(verdict(fill("t", "VALUE", {"v"})), "STORED");
 }
 
 TEST_F(FuseScripts, AnArmTurnsTheCopyIntoAFuse) {

@@ -37,6 +37,17 @@ table = "counters"
 value = "counter"
 column = "value"
 flush_interval = "2s"
+[[policy]]
+name = "orders"
+key = "q:orders:{user:int}"
+backend = "shop"
+table = "orders"
+value = "json"
+read = "cache-aside"
+query = """
+SELECT o.id
+FROM orders o WHERE o.user = :user"""
+rows = "many"
 )";
 
 conf::Config config() {
@@ -138,6 +149,19 @@ TEST(Explanation, SaysThatAKeyOnlyHasThePrefix) {
 
 TEST(Explanation, SaysThatAKeyIsReserved) {
   EXPECT_THAT(print_explanation(config(), "__sluice:x").output, HasSubstr("side key"));
+}
+
+TEST(Explanation, OfAQueryShowsIt) {
+  const Printed printed = print_explanation(config(), "q:orders:7");
+  EXPECT_THAT(printed.output, HasSubstr("query     SELECT o.id\n          FROM orders o WHERE o.user = :user\n"
+                                        "with      user = 7\ngives     an array of all rows\n"));
+  EXPECT_THAT(printed.output, Not(HasSubstr("row  ")));
+}
+
+TEST(Schema, IsNotProposedForAPolicyWithAQuery) {
+  const Printed printed = print_schema(config(), "orders");
+  EXPECT_EQ(printed.exit_code, 2);
+  EXPECT_THAT(printed.error, HasSubstr("has a query"));
 }
 
 }  // namespace

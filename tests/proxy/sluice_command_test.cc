@@ -208,7 +208,7 @@ TEST_F(Owner, IsNamedForAKeyThatHasOnlyThePrefix) {
 
 TEST_F(Owner, ExplainedInResp2IsAFlatMap) {
   const std::string reply = sluice_explain(find("old-fruit-7"), resp::Version::resp2);
-  EXPECT_THAT(reply, StartsWith("*22\r\n$6\r\npolicy\r\n$5\r\nfruit\r\n$8\r\nreal_key\r\n$7\r\nfruit:7\r\n"
+  EXPECT_THAT(reply, StartsWith("*24\r\n$6\r\npolicy\r\n$5\r\nfruit\r\n$8\r\nreal_key\r\n$7\r\nfruit:7\r\n"
                                 "$11\r\nkey_columns\r\n*2\r\n$2\r\nid\r\n$1\r\n7\r\n"));
   EXPECT_THAT(reply, HasSubstr("$8\r\ncommands\r\n*8\r\n$4\r\nread\r\n*1\r\n$3\r\nget\r\n"
                                "$7\r\noperate\r\n*1\r\n$3\r\nset\r\n"
@@ -218,7 +218,7 @@ TEST_F(Owner, ExplainedInResp2IsAFlatMap) {
 
 TEST_F(Owner, ExplainedInResp3IsAMap) {
   const std::string reply = sluice_explain(find("fruit:7"), resp::Version::resp3);
-  EXPECT_THAT(reply, StartsWith("%11\r\n"));
+  EXPECT_THAT(reply, StartsWith("%12\r\n"));
   EXPECT_THAT(reply, HasSubstr("key_columns\r\n%1\r\n"));
   EXPECT_THAT(reply, HasSubstr("commands\r\n%4\r\n"));
 }
@@ -252,9 +252,9 @@ TEST(SluiceReply, PoliciesAreListedByName) {
 TEST(SluiceReply, APolicyIsAMap) {
   const auto policies = example_policies();
   EXPECT_THAT(sluice_policy(policies, "fruit", resp::Version::resp2),
-              StartsWith("*18\r\n$4\r\nname\r\n$5\r\nfruit\r\n"));
+              StartsWith("*20\r\n$4\r\nname\r\n$5\r\nfruit\r\n"));
   EXPECT_THAT(sluice_policy(policies, "fruit", resp::Version::resp3),
-              testing::AllOf(StartsWith("%9\r\n"), HasSubstr("cache-aside"), HasSubstr("fruits")));
+              testing::AllOf(StartsWith("%10\r\n"), HasSubstr("cache-aside"), HasSubstr("fruits")));
 }
 
 TEST(SluiceReply, APolicyWithoutAliasHasANil) {

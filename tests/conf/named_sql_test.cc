@@ -1,10 +1,10 @@
 // Named parameters in SQL of the user's own.
-#include "backends/named_sql.h"
+#include "conf/named_sql.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace sluice::sql {
+namespace sluice::conf {
 namespace {
 
 using ::testing::ElementsAre;
@@ -50,5 +50,23 @@ TEST(NamedSql, ABackslashEndsAStringWhereItIsAnOrdinaryCharacter) {
   EXPECT_EQ(name_parameters(R"(SELECT '\', :a)", Dialect::sqlite).text, R"(SELECT '\', ?)");
 }
 
+TEST(NamedSql, TheVerbIsTheFirstWordOfTheStatement) {
+  for (const Dialect dialect : {Dialect::sqlite, Dialect::postgresql, Dialect::mysql}) {
+    EXPECT_EQ(name_parameters("SELECT 1", dialect).verb, "SELECT");
+    EXPECT_EQ(name_parameters(" -- delete\n/* x */ ((with t as (select 1) select :a))", dialect).verb, "WITH");
+    EXPECT_EQ(name_parameters("'select'", dialect).verb, "");
+    EXPECT_EQ(name_parameters("", dialect).verb, "");
+  }
+}
+
+TEST(NamedSql, ASecondStatementIsSeen) {
+  for (const Dialect dialect : {Dialect::sqlite, Dialect::postgresql, Dialect::mysql}) {
+    EXPECT_TRUE(name_parameters("SELECT 1; DELETE FROM t", dialect).several);
+    EXPECT_TRUE(name_parameters("SELECT 1;;", dialect).several);
+    EXPECT_FALSE(name_parameters("SELECT ';', 1 /* ; */ ; -- end\n ", dialect).several);
+    EXPECT_FALSE(name_parameters("SELECT 1", dialect).several);
+  }
+}
+
 }  // namespace
-}  // namespace sluice::sql
+}  // namespace sluice::conf

@@ -1,9 +1,9 @@
 // NamedSql: finds the parameters between the quotes and comments, see named_sql.h.
-#include "backends/named_sql.h"
+#include "conf/named_sql.h"
 
 #include <algorithm>
 
-namespace sluice::sql {
+namespace sluice::conf {
 
 namespace {
 
@@ -11,6 +11,7 @@ using Dialect = NamedSql::Dialect;
 
 bool begins_name(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_of_name(char c) { return begins_name(c) || (c >= '0' && c <= '9'); }
+bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
 class Scanner {
  public:
@@ -19,6 +20,7 @@ class Scanner {
   NamedSql run() {
     while (at_ < sql_.size()) {
       const std::size_t end = end_of_quoted();
+      if (!begins_comment() && !is_space(sql_[at_])) look_at_shape();
       if (end != at_) {
         copy_to(end);
       } else if (sql_[at_] == ':') {
@@ -32,6 +34,22 @@ class Scanner {
 
  private:
   bool is_at(std::size_t at, std::string_view text) const { return sql_.substr(at).starts_with(text); }
+
+  // What is here is part of the statement.
+  void look_at_shape() {
+    out_.several = out_.several || ended_;
+    ended_ = ended_ || sql_[at_] == ';';
+    if (verb_over_ || sql_[at_] == '(') return;
+    verb_over_ = true;
+    for (std::size_t i = at_; i < sql_.size() && begins_name(sql_[i]); ++i) {
+      const char c = sql_[i];
+      out_.verb += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    }
+  }
+
+  bool begins_comment() const {
+    return is_at(at_, "--") || is_at(at_, "/*") || (sql_[at_] == '#' && dialect_ == Dialect::mysql);
+  }
 
   void copy_to(std::size_t end) {
     out_.text += sql_.substr(at_, end - at_);
@@ -120,6 +138,8 @@ class Scanner {
   const std::string_view sql_;
   const Dialect dialect_;
   std::size_t at_ = 0;
+  bool verb_over_ = false;
+  bool ended_ = false;  // by a ';'
   NamedSql out_;
 };
 
@@ -127,9 +147,4 @@ class Scanner {
 
 NamedSql name_parameters(std::string_view sql, NamedSql::Dialect dialect) { return Scanner(sql, dialect).run(); }
 
-const Value* find_value(const std::vector<Bound>& values, std::string_view name) {
-  const auto found = std::find_if(values.begin(), values.end(), [&](const Bound& b) { return b.column == name; });
-  return found == values.end() ? nullptr : &found->value;
-}
-
-}  // namespace sluice::sql
+}  // namespace sluice::conf
