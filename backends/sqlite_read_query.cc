@@ -14,6 +14,7 @@ namespace {
 
 std::vector<Column> columns_of(SqliteQuery& query) {
   std::vector<Column> columns;
+  columns.reserve(static_cast<std::size_t>(query.columns()));
   for (int i = 0; i < query.columns(); ++i) columns.push_back(query.column(i));
   return columns;
 }

@@ -186,7 +186,7 @@ TEST_P(Queries, ThatTheDatabaseRefusesAreAnErrorThatNamesThePolicy) {
 
 struct QueryChecks : OnEveryEngine {
   std::string configure(const std::string& policies) {
-    const std::string file = dir.file("sluice.toml");
+    std::string file = dir.file("sluice.toml");
     write_file(file, "upstream.url = \"" + redis.url() + "\"\nbackend.shop.url = \"" + db.url() + "\"\n" + policies);
     return file;
   }
