@@ -10,9 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include "backends/outbox.h"
 #include "backends/parts.h"
 #include "backends/postgres_connection.h"
 #include "backends/postgres_counters.h"
+#include "backends/postgres_outbox.h"
 #include "backends/postgres_read_query.h"
 #include "backends/postgres_rows.h"
 #include "backends/postgres_schema.h"
@@ -323,6 +325,24 @@ class PostgresSession final : public Session {
   Result one(const CheckDurability& op, Again&) { return postgres_run(connection_, op); }
   Result one(const ReadQuery& op, Again& again) { return query(op, again); }
   Result one(const DescribeQuery& op, Again& again) { return query(op, again); }
+  Result one(const CheckOutbox& op, Again&) { return postgres_run(connection_, op); }
+  Result one(const ReadOutbox& op, Again& again) {
+    PostgresReply reply;
+    Result result;
+    result.error = outbox_error(exchange(postgres_query(op), reply, again));
+    for (int i = 0; result.ok() && i < PQntuples(reply.rows.get()); ++i) {
+      result.rows.push_back(postgres_outbox_row(reply.rows.get(), i));
+    }
+    return result;
+  }
+  Result one(const ForgetOutbox& op, Again& again) {
+    const std::string entries = postgres_outbox_entries(op);
+    PostgresReply reply;
+    Result result;
+    result.error = outbox_error(exchange(postgres_forget(entries), reply, again));
+    result.affected = reply.affected();
+    return result;
+  }
   Result one(const ReadCounter& op, Again& again) {
     PostgresReply reply;
     Error error = exchange(postgres_query(op), reply, again);
@@ -375,6 +395,7 @@ class PostgresBackend final : public Backend {
   int lone_writers() const override { return 2; }
   std::string counter_ddl() const override { return postgres_counter_ddl(); }
   std::string table_ddl(const NewTable& table) const override { return postgres_table_ddl(table); }
+  std::string outbox_ddl(const Recorded& recorded) const override { return postgres_outbox_ddl(recorded); }
 
  private:
   const std::shared_ptr<const conf::BackendOptions> options_;

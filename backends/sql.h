@@ -268,6 +268,36 @@ struct FlushCounters {
   bool operator==(const FlushCounters&) const = default;
 };
 
+// Which rows are recorded in sluice_outbox when others change them: those of a table, under the columns that are a
+// policy's key (see outbox.h).
+struct Recorded {
+  std::string policy;
+  std::string table;
+  std::vector<std::string> key_columns;
+  bool operator==(const Recorded&) const = default;
+};
+
+// The oldest entries that are there for this policy, of committed changes. Not those beyond some last one: a
+// transaction that took its number first may commit last. Result.rows: {number of the entry, its age in ms, then the
+// key columns as text (bytes as they are)}; without columns: not an entry of a trigger of ours.
+struct ReadOutbox {
+  std::string policy;
+  std::uint32_t limit = 500;
+  bool operator==(const ReadOutbox&) const = default;
+};
+
+// Deletes exactly the entries of these numbers, as far as they are there still. Result.affected: how many were.
+struct ForgetOutbox {
+  std::vector<std::int64_t> entries;
+  bool operator==(const ForgetOutbox&) const = default;
+};
+
+// Result.rows: one Row of one text for everything that keeps changes from being recorded.
+struct CheckOutbox {
+  Recorded recorded;
+  bool operator==(const CheckOutbox&) const = default;
+};
+
 struct Ping {
   bool operator==(const Ping&) const = default;
 };
@@ -278,7 +308,8 @@ struct CheckDurability {
 };
 
 using Op = std::variant<Ping, Describe, ReadRow, ReadRows, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter,
-                        FlushCounters, ModifyRow, RunStatement, WriteRows, CheckDurability, ReadQuery, DescribeQuery>;
+                        FlushCounters, ModifyRow, RunStatement, WriteRows, CheckDurability, ReadQuery, DescribeQuery,
+                        ReadOutbox, ForgetOutbox, CheckOutbox>;
 
 const char* name(const Op& op);      // "read_row": a metric label
 std::string describe(const Op& op);  // what it does, for messages: "reading a row of 'users'"
@@ -336,6 +367,9 @@ class Backend {
   virtual std::string counter_ddl() const = 0;
   // The statement that creates the table, over several lines, with its remarks as comments.
   virtual std::string table_ddl(const NewTable& table) const = 0;
+  // The statements that create sluice_outbox, unless it is there, and the triggers that record these rows, in place of
+  // those that are there.
+  virtual std::string outbox_ddl(const Recorded& recorded) const = 0;
 };
 
 }  // namespace sluice::sql

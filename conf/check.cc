@@ -75,6 +75,14 @@ void check_delays(const PolicyOptions& policy, const Node& table, Mistakes& mist
   mistakes.add(place_of(table, key), std::string(key) + ": the initial delay is longer than the longest");
 }
 
+// Databases cut longer names of triggers short, or refuse them.
+void check_outbox(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  constexpr std::size_t kNameMax = 40;
+  if (policy.invalidation != Invalidation::outbox || policy.name.size() <= kNameMax) return;
+  mistakes.add(place_of(table, "name"), "name: with invalidation = \"outbox\" it has at most " +
+                                            std::to_string(kNameMax) + " characters: triggers are named after it");
+}
+
 void check_read(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
   if (policy.write == WriteMode::none || policy.read != ReadMode::none || table.find("read") == nullptr) return;
   mistakes.add(place_of(table, "read"),
@@ -251,6 +259,7 @@ void check_policy(const PolicyOptions& policy, const Node& table, Mistakes& mist
   check_alias(policy, table, mistakes);
   check_delays(policy, table, mistakes);
   check_read(policy, table, mistakes);
+  check_outbox(policy, table, mistakes);
   check_write(policy, table, mistakes);
 }
 

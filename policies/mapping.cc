@@ -161,6 +161,25 @@ std::string Mapping::key_text(std::span<const sql::Value> values) const {
   return all;
 }
 
+std::optional<std::string> Mapping::redis_key(std::span<const std::string> texts) const {
+  std::vector<std::string> values;
+  for (const conf::KeyTemplate::Part& part : options_->key.parts()) {
+    if (!part.is_placeholder) continue;
+    const std::size_t at = values.size();
+    if (at >= texts.size()) return {};
+    // A column of text that takes `A` for `a` finds the row of a UUID in lower case, which the key has.
+    const auto text = part.type == conf::KeyTemplate::Type::uuid ? canonical_uuid(texts[at]) : texts[at];
+    if (!text) return {};
+    const auto value = value_of_text(*text, key_[at]);
+    if (!value) return {};
+    values.push_back(*text_of(*value, key_[at].type));
+  }
+  const std::vector<std::string_view> views(values.begin(), values.end());
+  std::string redis_key = options_->key.format(views);
+  if (texts.size() != values.size() || !key(redis_key)) return {};
+  return redis_key;
+}
+
 std::optional<Copy> Mapping::copy(const sql::Row& row) const {
   Copy copy;
   if (options_->value == ValueMode::json) copy.text = "{";

@@ -172,6 +172,10 @@ Printed print_schema(const conf::Config& config, const std::string& policy) {
   if (found->value == conf::ValueMode::counter) {
     out += "\n-- The bookkeeping of all counters: once in each database.\n" + backend->counter_ddl() + "\n";
   }
+  if (found->invalidation == conf::Invalidation::outbox) {
+    out += "\n-- What others do to the rows is recorded here, once in each database, by triggers of each policy.\n" +
+           backend->outbox_ddl(policies::recorded_rows(*found));
+  }
   return {kExitClean, std::move(out), {}};
 }
 

@@ -124,6 +124,7 @@ class ScriptedBackend final : public Backend {
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
   std::string table_ddl(const NewTable&) const override { return {}; }
+  std::string outbox_ddl(const Recorded&) const override { return {}; }
 
  private:
   Script& script_;

@@ -118,6 +118,12 @@ sql::Result SqlMap::run(const sql::Op& op) {
   } else if (const auto* flush = std::get_if<sql::FlushCounters>(&op)) {
     ++flushes;
     for (const sql::CounterDelta& delta : flush->deltas) result.rows.push_back(flush_one(*flush, delta));
+  } else if (std::holds_alternative<sql::ReadOutbox>(op)) {
+    result.rows = outbox;
+  } else if (const auto* forget = std::get_if<sql::ForgetOutbox>(&op)) {
+    for (const std::int64_t entry : forget->entries) {
+      std::erase_if(outbox, [&](const sql::Row& row) { return row[0] == sql::Value(entry); });
+    }
   } else {
     result.error = {sql::Failure::schema, "0A000", "not in this double"};
   }

@@ -26,6 +26,7 @@ class SqlMap {
 
   int reads = 0, flushes = 0;
   std::vector<sql::RunStatement> statements;  // that were run
+  std::vector<sql::Row> outbox;               // as ReadOutbox gives them
   std::string refused_key;                    // counter deltas of this Redis key are refused
 
  private:

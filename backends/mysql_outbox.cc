@@ -1,0 +1,141 @@
+// The outbox in MySQL and MariaDB, see mysql_outbox.h.
+#include "backends/mysql_outbox.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "backends/mysql_query.h"
+#include "backends/outbox.h"
+#include "backends/parts.h"
+
+namespace sluice::sql {
+
+namespace {
+
+using Lock = MysqlQuery::Lock;
+
+constexpr std::array<const char*, 3> kEvents{"insert", "update", "delete"};
+constexpr std::size_t kForgottenAtOnce = 512;
+
+// A backslash in a literal would begin an escape.
+std::string literal(std::string_view text) {
+  std::string out = outbox_literal(text);
+  for (std::size_t at = 0; (at = out.find('\\', at)) != std::string::npos; at += 2) out.insert(at, 1, '\\');
+  return out;
+}
+
+// HEX() of a number would be another number: CONCAT() makes it text. Bytes are no text of any character set.
+std::string key_of(const Recorded& recorded, const char* row) {
+  return "CONCAT(" +
+         joined(recorded.key_columns, ", '.', ",
+                [&](const std::string& column) {
+                  const std::string text = "CONCAT(" + std::string(row) + "." + mysql_quoted(column) + ")";
+                  return "COALESCE(IF(CHARSET(" + text + ") = 'binary', HEX(" + text + "), HEX(CONVERT(" + text +
+                         " USING utf8mb4))), '')";
+                }) +
+         ")";
+}
+
+std::string schema_of(const Recorded& recorded) {
+  const std::size_t dot = recorded.table.find('.');
+  return dot == std::string::npos ? std::string() : recorded.table.substr(0, dot);
+}
+
+std::string select(const Recorded& recorded, const std::string& event, const char* row) {
+  return "SELECT " + literal(recorded.policy) + ", " + literal(recorded.table) + ", '" + event + "', " +
+         key_of(recorded, row) + ", UTC_TIMESTAMP(6) FROM DUAL WHERE @sluice_writer IS NULL";
+}
+
+// One statement, so that a shell needs no other delimiter. UNION leaves one of two equal keys. Without a name of its
+// own, a database is the table's.
+std::string body(const Recorded& recorded, const std::string& event, const std::string& database) {
+  const std::string where = schema_of(recorded).empty() ? std::string() : mysql_quoted(database) + ".";
+  std::string sql = "INSERT INTO " + where + kOutbox + " (policy, tbl, op, `key`, at)\n  ";
+  const bool has_old = event != "insert", has_new = event != "delete";
+  if (has_old) sql += select(recorded, event, "OLD");
+  if (has_old && has_new) sql += "\n  UNION ";
+  if (has_new) sql += select(recorded, event, "NEW");
+  return sql;
+}
+
+std::string quoted_trigger(const Recorded& recorded, const std::string& event) {
+  const std::string schema = schema_of(recorded);
+  return (schema.empty() ? schema : mysql_quoted(schema) + ".") + mysql_quoted(outbox_trigger(recorded, event));
+}
+
+}  // namespace
+
+std::string mysql_outbox_ddl(const Recorded& recorded, const std::string& database) {
+  std::string sql =
+      "CREATE TABLE IF NOT EXISTS sluice_outbox (seq BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, "
+      "policy VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, tbl VARCHAR(255) NOT NULL, "
+      "op VARCHAR(8) NOT NULL, `key` MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL, "
+      "at DATETIME(6) NOT NULL, KEY (policy, seq)) ENGINE = InnoDB;\n";
+  for (const char* event : kEvents) {
+    const std::string name = quoted_trigger(recorded, event);
+    sql += "DROP TRIGGER IF EXISTS " + name + ";\nCREATE TRIGGER " + name + " AFTER " + event + " ON " +
+           mysql_quoted_table(recorded.table) + " FOR EACH ROW\n  " + body(recorded, event, database) + ";\n";
+  }
+  return sql;
+}
+
+Result mysql_run(MysqlConnection& connection, const ReadOutbox& op) {
+  MysqlQuery query(connection,
+                   "SELECT seq, TIMESTAMPDIFF(MICROSECOND, at, UTC_TIMESTAMP(6)) DIV 1000, `key` FROM sluice_outbox "
+                   "WHERE policy = ? ORDER BY seq LIMIT ?",
+                   Lock::none);
+  query.bind_text(op.policy);
+  query.bind(std::int64_t{op.limit});
+  Result result;
+  while (query.next()) result.rows.push_back(outbox_row(query.integer(0), query.integer(1), query.text(2)));
+  result.error = outbox_error(query.error());
+  return result;
+}
+
+Result mysql_run(MysqlConnection& connection, const CheckOutbox& op, const std::string& database) {
+  Result result;
+  {
+    MysqlQuery query(connection,
+                     "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND "
+                     "table_name = 'sluice_outbox'",
+                     Lock::none);
+    outbox_check_table(result, query.next());
+    if (!query.ok()) return failed(query.error());
+  }
+  std::string schema = schema_of(op.recorded);
+  if (schema.empty()) schema = database;
+  for (const char* event : kEvents) {
+    const std::string name = outbox_trigger(op.recorded, event);
+    MysqlQuery query(connection,
+                     "SELECT action_statement FROM information_schema.triggers WHERE trigger_schema = ? AND "
+                     "trigger_name = ?",
+                     Lock::none);
+    query.bind_text(schema);
+    query.bind_text(name);
+    const std::string found = query.next() ? query.text(0) : std::string();
+    if (!query.ok()) return failed(query.error());
+    outbox_check_trigger(result, name, body(op.recorded, event, database), found);
+  }
+  return result;
+}
+
+// In few sizes, the last entry being named again: each size makes a statement of its own.
+Result mysql_run(MysqlConnection& connection, const ForgetOutbox& op) {
+  Result result;
+  for (std::size_t first = 0; first < op.entries.size(); first += kForgottenAtOnce) {
+    const std::size_t count = std::min(kForgottenAtOnce, op.entries.size() - first);
+    std::string marks = "?";
+    std::size_t size = 1;
+    for (; size < count; size *= 2) marks += ", " + marks;
+    MysqlQuery query(connection, "DELETE FROM sluice_outbox WHERE seq IN (" + marks + ")", Lock::waits);
+    for (std::size_t i = 0; i < size; ++i) query.bind(op.entries[first + std::min(i, count - 1)]);
+    result.error = query.run();
+    if (!result.ok()) return failed(outbox_error(std::move(result.error)));
+    result.affected += query.changes();
+  }
+  return result;
+}
+
+}  // namespace sluice::sql

@@ -1,0 +1,86 @@
+// Outbox, see outbox.h.
+#include "backends/outbox.h"
+
+#include <cctype>
+#include <optional>
+#include <utility>
+
+namespace sluice::sql {
+
+namespace {
+
+constexpr const char* kAdvice = "; sluice --print-schema prints the statements that make it";
+
+int digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+std::optional<std::string> from_hex(std::string_view hex) {
+  if (hex.size() % 2 != 0) return {};
+  std::string bytes;
+  for (std::size_t i = 0; i < hex.size(); i += 2) {
+    const int high = digit(hex[i]), low = digit(hex[i + 1]);
+    if (high < 0 || low < 0) return {};
+    bytes += static_cast<char>(high * 16 + low);
+  }
+  return bytes;
+}
+
+std::string squeezed(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::isspace(static_cast<unsigned char>(c)) == 0) out += c;
+  }
+  return out;
+}
+
+void add(Result& result, std::string text) { result.rows.push_back({std::move(text)}); }
+
+}  // namespace
+
+std::string outbox_trigger(const Recorded& recorded, std::string_view event) {
+  std::string name = std::string(kOutbox) + "_" + recorded.policy;
+  if (!event.empty()) name.append("_").append(event);
+  return name;
+}
+
+std::string outbox_literal(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) out.append(c == '\'' ? 2 : 1, c);
+  return out += '\'';
+}
+
+Row outbox_row(std::int64_t seq, std::int64_t age_ms, std::string_view key) {
+  Row row{seq, age_ms};
+  while (true) {
+    const std::size_t end = key.find('.');
+    auto part = from_hex(key.substr(0, end));
+    if (!part) return {seq, age_ms};
+    row.emplace_back(std::move(*part));
+    if (end == std::string_view::npos) return row;
+    key.remove_prefix(end + 1);
+  }
+}
+
+Error outbox_error(Error error) {
+  const bool missing = error.sqlstate == "42P01" || error.sqlstate == "42S02";
+  if (missing && error.message.find(kOutbox) != std::string::npos) error.message += kAdvice;
+  return error;
+}
+
+void outbox_check_table(Result& result, bool exists) {
+  if (!exists) add(result, "there is no table '" + std::string(kOutbox) + "'" + kAdvice);
+}
+
+void outbox_check_trigger(Result& result, const std::string& name, std::string_view expected, std::string_view found) {
+  if (found.empty()) {
+    add(result, "there is no trigger '" + name + "', or it is turned off, or there is no right to see it" + kAdvice);
+  } else if (squeezed(found) != squeezed(expected)) {
+    add(result, "the trigger '" + name + "' is not the one for this policy" + kAdvice);
+  }
+}
+
+}  // namespace sluice::sql

@@ -1,0 +1,268 @@
+// Tests of the outbox: what triggers record of others' changes, on every engine, and how it is read and emptied.
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "conformance.h"
+#include "tests/servers/sql_client.h"
+
+namespace sluice::sql {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+using testing::UnorderedElementsAre;
+
+using Keys = std::vector<std::vector<std::string>>;
+const Recorded kOrders{"orders", "orders", {"tenant", "id"}};
+
+class OutboxTable : public Conformance {
+ protected:
+  OutboxTable() {
+    query("CREATE TABLE orders (tenant " + key_text() + ", id BIGINT, item VARCHAR(40), PRIMARY KEY (tenant, id))");
+    query(backend->outbox_ddl(kOrders));
+  }
+
+  std::string key_text() const {
+    return is("mysql") ? "VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin" : "VARCHAR(40)";
+  }
+  std::vector<Row> entries(const std::string& policy = "orders", std::uint32_t limit = 500) {
+    const Result result = run(ReadOutbox{policy, limit});
+    EXPECT_TRUE(is_ok(result));
+    return result.rows;
+  }
+  Keys recorded(const std::string& policy = "orders") {
+    Keys keys;
+    for (const Row& row : entries(policy)) {
+      std::vector<std::string>& key = keys.emplace_back();
+      for (std::size_t i = 2; i < row.size(); ++i) key.push_back(std::get<std::string>(row[i]));
+    }
+    return keys;
+  }
+  static std::int64_t number(const Row& entry) { return std::get<std::int64_t>(entry.at(0)); }
+  std::int64_t forget(const std::vector<Row>& entries) {
+    ForgetOutbox op;
+    for (const Row& entry : entries) op.entries.push_back(number(entry));
+    const Result result = run(op);
+    EXPECT_TRUE(is_ok(result));
+    return result.affected;
+  }
+  std::vector<std::string> findings(const Recorded& of) {
+    const Result result = run(CheckOutbox{of});
+    EXPECT_TRUE(is_ok(result));
+    std::vector<std::string> texts;
+    for (const Row& row : result.rows) texts.push_back(std::get<std::string>(row.at(0)));
+    return texts;
+  }
+  // Another connection of an application's.
+  std::unique_ptr<servers::SqlClient> connect() const {
+    const conf::BackendOptions options = database->options();
+    return servers::connect(is("postgresql") ? servers::Engine::postgresql : servers::Engine::mysql,
+                            options.endpoint.port, options.database);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Every, OutboxTable, every_engine(), engine_name);
+
+TEST_P(OutboxTable, EveryChangeOfOthersIsRecordedUnderItsKey) {
+  query("INSERT INTO orders VALUES ('acme', 7, 'nuts')");
+  query("UPDATE orders SET item = 'bolts'");
+  query("DELETE FROM orders");
+  EXPECT_EQ(recorded(), (Keys{{"acme", "7"}, {"acme", "7"}, {"acme", "7"}}));
+  EXPECT_EQ(query("SELECT policy, tbl, op FROM sluice_outbox ORDER BY seq"),
+            "orders|orders|insert;orders|orders|update;orders|orders|delete");
+}
+
+TEST_P(OutboxTable, EveryRowOfAStatementIsRecorded) {
+  query("INSERT INTO orders VALUES ('acme', 1, 'nuts'), ('acme', 2, 'bolts'), ('b', 1, 'nuts')");
+  EXPECT_THAT(recorded(),
+              UnorderedElementsAre(ElementsAre("acme", "1"), ElementsAre("acme", "2"), ElementsAre("b", "1")));
+}
+
+TEST_P(OutboxTable, AChangeOfTheKeyIsRecordedUnderTheOldAndTheNew) {
+  query("INSERT INTO orders VALUES ('acme', 7, 'nuts')");
+  forget(entries());
+  query("UPDATE orders SET id = 8");
+  EXPECT_THAT(recorded(), UnorderedElementsAre(ElementsAre("acme", "7"), ElementsAre("acme", "8")));
+}
+
+TEST_P(OutboxTable, WhatIsRolledBackIsNotRecorded) {
+  query("BEGIN");
+  query("INSERT INTO orders VALUES ('acme', 7, 'nuts')");
+  query("ROLLBACK");
+  EXPECT_THAT(recorded(), IsEmpty());
+}
+
+TEST_P(OutboxTable, WhatIsNotYetCommittedIsNotSeenAndWhatIsCommittedLateIsNotLost) {
+  if (is("sqlite")) GTEST_SKIP() << "one transaction writes at a time";
+  query("BEGIN");
+  query("INSERT INTO orders VALUES ('early', 1, 'nuts')");
+  connect()->query("INSERT INTO orders VALUES ('late', 2, 'nuts')");
+  const std::vector<Row> first = entries();
+  EXPECT_EQ(recorded(), (Keys{{"late", "2"}}));
+  EXPECT_EQ(forget(first), 1);
+  query("COMMIT");
+  EXPECT_EQ(recorded(), (Keys{{"early", "1"}}));
+  EXPECT_LT(number(entries().at(0)), number(first.at(0))) << "it took its number first";
+}
+
+TEST_P(OutboxTable, SluicesOwnWritesAreRecordedInSqliteOnly) {
+  const std::vector<Bound> key{{"tenant", std::string("acme")}, {"id", std::int64_t{7}}};
+  EXPECT_TRUE(is_ok(run(MergeRow{"orders", key, {{"item", std::string("nuts")}}})));
+  EXPECT_TRUE(is_ok(run(ReplaceRow{"orders", key, {{"item", std::string("bolts")}}, {}})));
+  EXPECT_TRUE(is_ok(run(DeleteRow{"orders", key})));
+  EXPECT_THAT(recorded(), SizeIs(is("sqlite") ? 3 : 0));
+}
+
+// Others know nothing of these rows: no copy of theirs was changed along.
+TEST_P(OutboxTable, WhatAForeignKeyDoesForSluiceIsRecorded) {
+  if (is("mysql")) GTEST_SKIP() << "there it runs no triggers";
+  query("CREATE TABLE tenants (name VARCHAR(40) PRIMARY KEY)");
+  query("CREATE TABLE carts (tenant VARCHAR(40) PRIMARY KEY REFERENCES tenants (name) ON DELETE CASCADE)");
+  query(backend->outbox_ddl({"carts", "carts", {"tenant"}}));
+  query("INSERT INTO tenants VALUES ('acme')");
+  query("INSERT INTO carts VALUES ('acme')");
+  forget(entries("carts"));
+  EXPECT_TRUE(is_ok(run(DeleteRow{"tenants", {{"name", std::string("acme")}}})));
+  EXPECT_EQ(recorded("carts"), (Keys{{"acme"}}));
+}
+
+TEST_P(OutboxTable, TextsOfAllKindsComeBackAsTheyAre) {
+  const std::vector<std::string> texts{
+      "it's", "a:b", "a.b", "50%", "\"", "\\", "Abc", "abc ", "\xc3\xa9\xf0\x9f\x8d\x8e", " "};
+  for (const std::string& text : texts) {
+    EXPECT_TRUE(is_ok(run(ReplaceRow{"orders", {{"tenant", text}, {"id", std::int64_t{-1}}}, {}, {}})));
+  }
+  run(ForgetOutbox{});
+  forget(entries());
+  query("UPDATE orders SET item = 'x'");
+  Keys expected;
+  for (const std::string& text : texts) expected.push_back({text, "-1"});
+  EXPECT_THAT(recorded(), testing::UnorderedElementsAreArray(expected));
+}
+
+TEST_P(OutboxTable, KeysOfAllTypesComeBackAsText) {
+  const std::string uuid = "00000000-0000-4000-8000-00000000000a";
+  query("CREATE TABLE things (id BIGINT PRIMARY KEY, bytes " + database->bytes_type() + ", u " +
+        (is("mysql")    ? "VARCHAR(36)"
+         : is("sqlite") ? "TEXT"
+                        : "UUID") +
+        ", d " + (is("sqlite") ? "TEXT" : "DATE") + ")");
+  query(backend->outbox_ddl({"things", "things", {"id", "bytes", "u", "d"}}));
+  const std::string bytes = is("postgresql") ? "'\\x00ff27412e'" : "X'00ff27412e'";
+  if (is("postgresql")) query("SET bytea_output = 'escape'; SET datestyle = 'SQL, DMY'");
+  query("INSERT INTO things VALUES (-9223372036854775807, " + bytes + ", '" + uuid + "', '2024-06-21')");
+  const std::string expected("\x00\xff\x27\x41\x2e", 5);
+  EXPECT_EQ(recorded("things"), (Keys{{"-9223372036854775807", expected, uuid, "2024-06-21"}}));
+}
+
+TEST_P(OutboxTable, AKeyThatIsNullKeepsNobodyFromWriting) {
+  query("CREATE TABLE things (id BIGINT, note VARCHAR(9))");
+  query(backend->outbox_ddl({"things", "things", {"note", "id"}}));
+  query("INSERT INTO things VALUES (1, NULL)");
+  EXPECT_EQ(recorded("things"), (Keys{{"", "1"}}));
+}
+
+TEST_P(OutboxTable, PoliciesOnOneTableHaveEntriesOfTheirOwn) {
+  query(backend->outbox_ddl({"items", "orders", {"item"}}));
+  query("INSERT INTO orders VALUES ('acme', 7, 'nuts')");
+  EXPECT_EQ(recorded("orders"), (Keys{{"acme", "7"}}));
+  EXPECT_EQ(recorded("items"), (Keys{{"nuts"}}));
+  forget(entries("orders"));
+  query("UPDATE orders SET item = 'bolts'");
+  EXPECT_EQ(recorded("orders"), (Keys{{"acme", "7"}}));
+  EXPECT_THAT(recorded("items"), UnorderedElementsAre(ElementsAre("nuts"), ElementsAre("nuts"), ElementsAre("bolts")));
+}
+
+TEST_P(OutboxTable, ExactlyTheEntriesThatAreNamedAreForgotten) {
+  for (int i = 1; i <= 7; ++i) query("INSERT INTO orders VALUES ('acme', " + std::to_string(i) + ", 'nuts')");
+  const std::vector<Row> all = entries();
+  ASSERT_THAT(all, SizeIs(7));
+  EXPECT_THAT(entries("orders", 3),
+              ElementsAre(testing::Contains(all[0][0]), testing::Contains(all[1][0]), testing::Contains(all[2][0])));
+  EXPECT_EQ(forget({all[1], all[3], all[4]}), 3);
+  EXPECT_EQ(forget({all[1], all[5]}), 1) << "one of them was forgotten before";
+  EXPECT_EQ(recorded(), (Keys{{"acme", "1"}, {"acme", "3"}, {"acme", "7"}}));
+}
+
+TEST_P(OutboxTable, ManyEntriesAreForgottenAtOnce) {
+  query("BEGIN");
+  for (int i = 1; i <= 1100; ++i) query("INSERT INTO orders VALUES ('acme', " + std::to_string(i) + ", 'nuts')");
+  query("COMMIT");
+  EXPECT_EQ(forget(entries("orders", 2000)), 1100);
+  EXPECT_THAT(recorded(), IsEmpty());
+}
+
+// Or one that is read, and then forgotten by somebody else, would be another when it is forgotten again.
+TEST_P(OutboxTable, ANumberIsNotUsedAgain) {
+  query("INSERT INTO orders VALUES ('acme', 1, 'nuts')");
+  const std::vector<Row> first = entries();
+  forget(first);
+  query("INSERT INTO orders VALUES ('acme', 2, 'nuts')");
+  EXPECT_GT(number(entries().at(0)), number(first.at(0)));
+  EXPECT_EQ(forget(first), 0);
+  EXPECT_THAT(recorded(), SizeIs(1));
+}
+
+TEST_P(OutboxTable, AnEntryHasAnAge) {
+  query("INSERT INTO orders VALUES ('acme', 1, 'nuts')");
+  const auto age = std::get<std::int64_t>(entries().at(0).at(1));
+  EXPECT_GE(age, 0);
+  EXPECT_LT(age, 60000);
+}
+
+TEST_P(OutboxTable, AnEntryThatNoTriggerOfOursMadeHasNoKey) {
+  query(std::string("INSERT INTO sluice_outbox (policy, tbl, op, ") + (is("mysql") ? "`key`" : "key") +
+        ", at) VALUES ('orders', 'orders', 'insert', 'acme', " +
+        (is("sqlite")  ? "0"
+         : is("mysql") ? "UTC_TIMESTAMP()"
+                       : "now()") +
+        ")");
+  EXPECT_EQ(recorded(), (Keys{{}}));
+  EXPECT_EQ(forget(entries()), 1);
+}
+
+TEST_P(OutboxTable, WhatIsMissingIsNamed) {
+  EXPECT_THAT(findings(kOrders), IsEmpty());
+  Recorded other = kOrders;
+  other.key_columns = {"id"};
+  EXPECT_THAT(findings(other), testing::Contains(HasSubstr("is not the one for this policy")));
+  other.policy = "others";
+  EXPECT_THAT(findings(other), testing::Contains(HasSubstr("there is no trigger 'sluice_outbox_others")));
+  query(std::string("DROP TRIGGER ") +
+        (is("postgresql") ? "sluice_outbox_orders ON orders" : "sluice_outbox_orders_update"));
+  EXPECT_THAT(findings(kOrders), ElementsAre(HasSubstr("there is no trigger 'sluice_outbox_orders")));
+  query(backend->outbox_ddl(kOrders));
+  query("DROP TABLE sluice_outbox");
+  EXPECT_THAT(findings(kOrders), ElementsAre(HasSubstr("there is no table 'sluice_outbox'; sluice --print-schema")));
+  const Result result = run(ReadOutbox{"orders"});
+  EXPECT_TRUE(fails(result, Failure::schema, "42P01"));
+  EXPECT_THAT(result.error.message, HasSubstr("sluice --print-schema"));
+}
+
+TEST_P(OutboxTable, TheStatementsMayBeRunAgain) {
+  query("INSERT INTO orders VALUES ('acme', 1, 'nuts')");
+  query(backend->outbox_ddl(kOrders));
+  query("INSERT INTO orders VALUES ('acme', 2, 'nuts')");
+  EXPECT_EQ(recorded(), (Keys{{"acme", "1"}, {"acme", "2"}}));
+}
+
+// Names are data: nothing in them ends the statement.
+TEST_P(OutboxTable, NamesMayBeOdd) {
+  const NewTable table{"odd \"`' \\table", {{"rest\"`'", NewColumn::Holds::text, true}}};
+  const Recorded odd{"odd.policy-1", table.name, {"rest\"`'"}};
+  query(backend->table_ddl(table));
+  query(backend->outbox_ddl(odd));
+  EXPECT_THAT(findings(odd), IsEmpty());
+  const std::string quoted = is("mysql") ? "`odd \"``' \\table`" : "\"odd \"\"`' \\table\"";
+  query("INSERT INTO " + quoted + " VALUES ('x')");
+  EXPECT_EQ(recorded("odd.policy-1"), (Keys{{"x"}}));
+  EXPECT_EQ(query("SELECT tbl FROM sluice_outbox"), table.name);
+}
+
+}  // namespace
+}  // namespace sluice::sql
