@@ -29,10 +29,11 @@ std::optional<std::string> from_hex(std::string_view hex) {
   return bytes;
 }
 
+// MariaDB shows a literal without its escapes.
 std::string squeezed(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (std::isspace(static_cast<unsigned char>(c)) == 0) out += c;
+    if (std::isspace(static_cast<unsigned char>(c)) == 0 && c != '\\') out += c;
   }
   return out;
 }

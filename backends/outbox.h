@@ -30,7 +30,7 @@ Row outbox_row(std::int64_t seq, std::int64_t age_ms, std::string_view key);
 Error outbox_error(Error error);
 
 // What CheckOutbox says of a trigger: nothing, or that it is missing (`found` is empty) or made for something else.
-// White space does not matter.
+// White space and backslashes do not matter.
 void outbox_check_trigger(Result& result, const std::string& name, std::string_view expected, std::string_view found);
 void outbox_check_table(Result& result, bool exists);
 

@@ -65,6 +65,9 @@ class Script {
 struct TableOf {
   std::string operator()(const Ping&) const { return "ping"; }
   std::string operator()(const CheckDurability&) const { return "settings"; }
+  std::string operator()(const ReadOutbox& op) const { return op.policy; }
+  std::string operator()(const ForgetOutbox&) const { return "outbox"; }
+  std::string operator()(const CheckOutbox& op) const { return op.recorded.table; }
   std::string operator()(const RunStatement& op) const { return op.sql; }
   std::string operator()(const ReadQuery& op) const { return op.sql; }
   std::string operator()(const DescribeQuery& op) const { return op.sql; }
