@@ -103,7 +103,7 @@ class Consumption : public Operation {
     return Finish{};
   }
 
-  // What was not deleted is read again. The table may be another by now.
+  // What was not deleted is read again.
   Step fail(Turn& turn) {
     metrics_.outbox_errors.add();
     pace_.failed(turn);

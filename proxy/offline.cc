@@ -116,6 +116,9 @@ void append_modes(std::string& out, const conf::PolicyOptions& options) {
     return;
   }
   append_field(out, "reads", options.fills() ? "cache-aside" : "none");
+  if (options.invalidation == conf::Invalidation::outbox) {
+    append_field(out, "outbox", "what others change in SQL is dropped from the cache, once its triggers are there");
+  }
   append_field(out, "ttl", options.ttl.count() == 0 ? "none" : conf::format_duration(options.ttl));
 }
 

@@ -138,6 +138,13 @@ TEST(Explanation, NamesThePolicyTheRowAndTheCommands) {
   EXPECT_THAT(printed.output, Not(HasSubstr("alias of")));
 }
 
+TEST(Explanation, TellsOfAnOutbox) {
+  conf::Config config = proxy::config();
+  EXPECT_THAT(print_explanation(config, "user:7").output, Not(HasSubstr("outbox")));
+  config.policies[0].invalidation = conf::Invalidation::outbox;
+  EXPECT_THAT(print_explanation(config, "user:7").output, HasSubstr("outbox    what others change in SQL"));
+}
+
 TEST(Explanation, ResolvesAnAlias) {
   const std::string output = print_explanation(config(), "u-7").output;
   EXPECT_THAT(output, HasSubstr("alias of  user:7\n"));
