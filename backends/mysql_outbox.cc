@@ -43,21 +43,25 @@ std::string schema_of(const Recorded& recorded) {
   return dot == std::string::npos ? std::string() : recorded.table.substr(0, dot);
 }
 
-std::string select(const Recorded& recorded, const std::string& event, const char* row) {
-  return "SELECT " + literal(recorded.policy) + ", " + literal(recorded.table) + ", '" + event + "', " +
-         key_of(recorded, row) + ", UTC_TIMESTAMP(6) FROM DUAL WHERE @sluice_writer IS NULL";
+// Without a name of its own, a database is the table's.
+std::string insert(const Recorded& recorded, const std::string& event, const char* row, const std::string& database) {
+  const std::string where = schema_of(recorded).empty() ? std::string() : mysql_quoted(database) + ".";
+  return "INSERT INTO " + where + kOutbox + " (policy, tbl, op, `key`, at) VALUES (" +
+         literal(recorded.policy) + ", " + literal(recorded.table) + ", '" + event + "', " + key_of(recorded, row) +
+         ", UTC_TIMESTAMP(6));";
 }
 
-// One statement, so that a shell needs no other delimiter. UNION leaves one of two equal keys. Without a name of its
-// own, a database is the table's.
+// INSERT ... VALUES takes its number and is done with it; INSERT ... SELECT would keep all others from inserting until
+// the statement that runs the trigger ends. A change of the key is recorded under both.
 std::string body(const Recorded& recorded, const std::string& event, const std::string& database) {
-  const std::string where = schema_of(recorded).empty() ? std::string() : mysql_quoted(database) + ".";
-  std::string sql = "INSERT INTO " + where + kOutbox + " (policy, tbl, op, `key`, at)\n  ";
-  const bool has_old = event != "insert", has_new = event != "delete";
-  if (has_old) sql += select(recorded, event, "OLD");
-  if (has_old && has_new) sql += "\n  UNION ";
-  if (has_new) sql += select(recorded, event, "NEW");
-  return sql;
+  const std::string mine = literal("," + recorded.policy + ",");
+  std::string sql = "BEGIN\n  IF INSTR(CAST(COALESCE(@sluice_writer, '') AS BINARY), " + mine + ") = 0 THEN\n    ";
+  sql += insert(recorded, event, event == "insert" ? "NEW" : "OLD", database) + "\n";
+  if (event == "update") {
+    sql += "    IF " + key_of(recorded, "OLD") + " <> " + key_of(recorded, "NEW") + " THEN\n      " +
+           insert(recorded, event, "NEW", database) + "\n    END IF;\n";
+  }
+  return sql + "  END IF;\nEND";
 }
 
 std::string quoted_trigger(const Recorded& recorded, const std::string& event) {
@@ -73,20 +77,22 @@ std::string mysql_outbox_ddl(const Recorded& recorded, const std::string& databa
       "policy VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, tbl VARCHAR(255) NOT NULL, "
       "op VARCHAR(8) NOT NULL, `key` MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL, "
       "at DATETIME(6) NOT NULL, KEY (policy, seq)) ENGINE = InnoDB;\n";
+  sql += "DELIMITER //\n";
   for (const char* event : kEvents) {
     const std::string name = quoted_trigger(recorded, event);
-    sql += "DROP TRIGGER IF EXISTS " + name + ";\nCREATE TRIGGER " + name + " AFTER " + event + " ON " +
-           mysql_quoted_table(recorded.table) + " FOR EACH ROW\n  " + body(recorded, event, database) + ";\n";
+    sql += "DROP TRIGGER IF EXISTS " + name + "//\nCREATE TRIGGER " + name + " AFTER " + event + " ON " +
+           mysql_quoted_table(recorded.table) + " FOR EACH ROW\n  " + body(recorded, event, database) + "//\n";
   }
-  return sql;
+  return sql + "DELIMITER ;\n";
 }
 
 Result mysql_run(MysqlConnection& connection, const ReadOutbox& op) {
   MysqlQuery query(connection,
                    "SELECT seq, TIMESTAMPDIFF(MICROSECOND, at, UTC_TIMESTAMP(6)) DIV 1000, `key` FROM sluice_outbox "
-                   "WHERE policy = ? ORDER BY seq LIMIT ?",
+                   "WHERE policy = ? AND seq > ? ORDER BY seq LIMIT ?",
                    Lock::none);
   query.bind_text(op.policy);
+  query.bind(op.after);
   query.bind(std::int64_t{op.limit});
   Result result;
   while (query.next()) result.rows.push_back(outbox_row(query.integer(0), query.integer(1), query.text(2)));
@@ -121,6 +127,7 @@ Result mysql_run(MysqlConnection& connection, const CheckOutbox& op, const std::
   return result;
 }
 
+// By the index of the numbers: whoever reads the whole table waits for the entries of transactions that are not over.
 // In few sizes, the last entry being named again: each size makes a statement of its own.
 Result mysql_run(MysqlConnection& connection, const ForgetOutbox& op) {
   Result result;
@@ -129,7 +136,9 @@ Result mysql_run(MysqlConnection& connection, const ForgetOutbox& op) {
     std::string marks = "?";
     std::size_t size = 1;
     for (; size < count; size *= 2) marks += ", " + marks;
-    MysqlQuery query(connection, "DELETE FROM sluice_outbox WHERE seq IN (" + marks + ")", Lock::waits);
+    MysqlQuery query(connection,
+                     "DELETE FROM o USING sluice_outbox AS o FORCE INDEX (PRIMARY) WHERE o.seq IN (" + marks + ")",
+                     Lock::waits);
     for (std::size_t i = 0; i < size; ++i) query.bind(op.entries[first + std::min(i, count - 1)]);
     result.error = query.run();
     if (!result.ok()) return failed(outbox_error(std::move(result.error)));

@@ -63,7 +63,8 @@ PostgresQuery postgres_query(const ReadOutbox& op) {
   PostgresQuery query(
       "SELECT seq, (extract(epoch FROM clock_timestamp() - at) * 1000)::bigint, key FROM sluice_outbox WHERE policy "
       "= ");
-  query.sql += query.bind_text(op.policy) + " ORDER BY seq LIMIT " + query.bind(std::int64_t{op.limit});
+  query.sql += query.bind_text(op.policy) + " AND seq > ";
+  query.sql += query.bind(op.after) + " ORDER BY seq LIMIT " + query.bind(std::int64_t{op.limit});
   return query;
 }
 

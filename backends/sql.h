@@ -283,6 +283,7 @@ struct Recorded {
 struct ReadOutbox {
   std::string policy;
   std::uint32_t limit = 500;
+  std::int64_t after = 0;  // only entries of higher numbers
   bool operator==(const ReadOutbox&) const = default;
 };
 

@@ -64,8 +64,9 @@ std::string sqlite_outbox_ddl(const Recorded& recorded) {
 
 Result sqlite_run(SqliteConnection& connection, const ReadOutbox& op) {
   SqliteQuery query(connection, "SELECT seq, " + std::string(kNow) +
-                                    " - at, key FROM sluice_outbox WHERE policy = ? ORDER BY seq LIMIT ?");
+                                    " - at, key FROM sluice_outbox WHERE policy = ? AND seq > ? ORDER BY seq LIMIT ?");
   query.bind(std::string_view(op.policy));
+  query.bind(op.after);
   query.bind(std::int64_t{op.limit});
   Result result;
   while (query.next()) result.rows.push_back(outbox_row(query.integer(0), query.integer(1), query.text(2)));

@@ -2,7 +2,8 @@
 #include "policies/outbox.h"
 
 #include <algorithm>
-#include <set>
+#include <optional>
+#include <unordered_map>
 #include <utility>
 
 #include "policies/fuse_scripts.h"
@@ -12,6 +13,7 @@ namespace sluice::policies {
 namespace {
 
 constexpr std::uint32_t kEntriesAtOnce = 500;
+constexpr int kPagesAtOnce = 20;
 constexpr double kJitter = 0.2;        // so that not all proxies look at the same time
 constexpr std::size_t kBeforeKey = 2;  // columns of an entry: its number, its age
 
@@ -28,7 +30,7 @@ class Consumption : public Operation {
   Step resume(Event event, Turn& turn) override {
     switch (state_) {
       case State::awaiting_schema:
-        if (shared_.schema.take(event, turn)) return fail(turn);
+        if (const auto error = shared_.schema.take(event, turn)) return fail(error->message, turn);
         return read();
       case State::awaiting_entries:
         return entries_read(std::get<SqlDone>(event).result, turn);
@@ -43,70 +45,112 @@ class Consumption : public Operation {
  private:
   enum class State : std::uint8_t { awaiting_schema, awaiting_entries, awaiting_drop, awaiting_deletion };
 
+  struct Entry {
+    std::int64_t number = 0;
+    std::optional<std::size_t> key;  // its place among the keys; nothing: no key of the policy stands for the row
+  };
+
   Step read() {
+    mapping_ = shared_.schema.mapping();
     state_ = State::awaiting_entries;
-    return CallSql{sql::ReadOutbox{options_.name, kEntriesAtOnce}, options_.load_timeout};
+    entries_.clear();
+    keys_.clear();
+    places_.clear();
+    return CallSql{sql::ReadOutbox{options_.name, kEntriesAtOnce, after_}, options_.load_timeout};
   }
 
   Step entries_read(const sql::Result& result, Turn& turn) {
-    if (!result.ok()) return fail(turn);
-    if (result.rows.empty()) {
-      metrics_.outbox_oldest_ms.set(0);
-      pace_.found_nothing(turn);
-      return Finish{};
-    }
-    const auto age = std::get<std::int64_t>(result.rows[0][1]);  // the clock of the database may have been set back
-    metrics_.outbox_oldest_ms.set(static_cast<std::uint64_t>(std::max<std::int64_t>(age, 0)));
-    for (const sql::Row& row : result.rows) {
-      entries_.push_back(std::get<std::int64_t>(row[0]));
-      take_key(row);
-    }
-    if (keys_.empty()) return delete_entries();
+    if (!result.ok()) return fail(result.error.message, turn);
+    if (after_ == 0) note_age(result.rows, turn);
+    is_full_ = result.rows.size() >= kEntriesAtOnce;
+    if (result.rows.empty()) return end(turn);
+    for (const sql::Row& row : result.rows) take(row);
+    if (keys_.empty()) return delete_entries(turn);
     state_ = State::awaiting_drop;
     CallRedis call;
     for (const std::string& key : keys_) call.commands.push_back({&fuse::inval(), {"2", key, side_key(key)}});
     return call;
   }
 
-  void take_key(const sql::Row& row) {
+  // The clock of the database may have been set back.
+  void note_age(const std::vector<sql::Row>& rows, const Turn& turn) {
+    const std::int64_t age = rows.empty() ? 0 : std::max<std::int64_t>(std::get<std::int64_t>(rows[0][1]), 0);
+    pace_.waiting_since(turn.now - Milliseconds(age));
+    metrics_.outbox_oldest_ms.set(static_cast<std::uint64_t>(age));
+  }
+
+  void take(const sql::Row& row) {
     std::vector<std::string> texts;
     for (std::size_t i = kBeforeKey; i < row.size(); ++i) texts.push_back(std::get<std::string>(row[i]));
-    auto key = shared_.schema.mapping()->redis_key(texts);
-    if (key && !side_key(*key).empty()) {
-      keys_.insert(std::move(*key));
-    } else {
-      ++strangers_;
-    }
+    Entry& entry = entries_.emplace_back();
+    entry.number = std::get<std::int64_t>(row[0]);
+    const auto key = mapping_->redis_key(texts);
+    if (!key || side_key(*key).empty()) return;
+    const auto [at, is_new] = places_.try_emplace(*key, keys_.size());
+    if (is_new) keys_.push_back(*key);
+    entry.key = at->second;
   }
 
+  // What Redis has not dropped stays; the entries behind it do not wait for it.
   Step dropped(const Event& event, Turn& turn) {
-    const auto* const done = std::get_if<RedisReplies>(&event);
-    if (done == nullptr) return fail(turn);
-    for (const resp::Reply& reply : done->replies) {
-      if (reply.is_error()) return fail(turn);
+    if (!std::holds_alternative<RedisReplies>(event)) return fail(upstream_unavailable(), turn);
+    for (const Entry& entry : entries_) {
+      const resp::Reply* const reply = entry.key ? reply_at(event, *entry.key) : nullptr;
+      if (!entry.key || (reply != nullptr && !reply->is_error())) continue;
+      after_ = entries_.back().number;
+      refusal_ = reply == nullptr ? upstream_unavailable() : reply->text;
     }
-    return delete_entries();
+    std::erase_if(entries_, [&](const Entry& entry) {
+      const resp::Reply* const reply = entry.key ? reply_at(event, *entry.key) : nullptr;
+      return entry.key && (reply == nullptr || reply->is_error());
+    });
+    return delete_entries(turn);
   }
 
-  Step delete_entries() {
+  Step delete_entries(Turn& turn) {
+    if (entries_.empty()) return go_on(turn);
     state_ = State::awaiting_deletion;
-    return CallSql{sql::ForgetOutbox{entries_}, options_.load_timeout};
+    sql::ForgetOutbox forget;
+    for (const Entry& entry : entries_) forget.entries.push_back(entry.number);
+    return CallSql{std::move(forget), options_.load_timeout};
   }
 
+  // Others who have read the same entries may have deleted, and counted, some of them.
   Step deleted(const sql::Result& result, Turn& turn) {
-    if (!result.ok()) return fail(turn);
-    metrics_.outbox_rows.add(entries_.size() - strangers_);
-    metrics_.outbox_strangers.add(strangers_);
-    const bool all = entries_.size() < kEntriesAtOnce;
-    if (all) metrics_.outbox_oldest_ms.set(0);
-    pace_.found(turn.now, all);
+    if (!result.ok()) return fail(result.error.message, turn);
+    if (result.affected == 0 && pace_.has_stayed(entries_.front().number)) {
+      return fail("entries of sluice_outbox are read, but deleting them has no effect", turn);
+    }
+    const auto strangers = std::count_if(entries_.begin(), entries_.end(), [](const Entry& e) { return !e.key; });
+    const std::int64_t counted = std::min<std::int64_t>(strangers, result.affected);
+    metrics_.outbox_strangers.add(static_cast<std::uint64_t>(counted));
+    metrics_.outbox_rows.add(static_cast<std::uint64_t>(std::max<std::int64_t>(result.affected - counted, 0)));
+    return go_on(turn);
+  }
+
+  // While there is more it is read at once, but not for ever: others are waiting for their turn.
+  Step go_on(Turn& turn) {
+    found_ = true;
+    if (is_full_ && ++pages_ < kPagesAtOnce) return read();
+    return end(turn);
+  }
+
+  Step end(Turn& turn) {
+    if (!refusal_.empty()) return fail(refusal_, turn);
+    if (!found_) {
+      pace_.found_nothing(turn);
+      return Finish{};
+    }
+    if (!is_full_) note_age({}, turn);
+    pace_.found(turn.now, !is_full_);
     return Finish{};
   }
 
   // What was not deleted is read again.
-  Step fail(Turn& turn) {
+  Step fail(std::string why, Turn& turn) {
     metrics_.outbox_errors.add();
-    pace_.failed(turn);
+    pace_.failed(std::move(why), turn);
+    metrics_.outbox_oldest_ms.set(pace_.waiting_ms(turn.now));
     return Finish{};
   }
 
@@ -115,9 +159,15 @@ class Consumption : public Operation {
   const conf::PolicyOptions& options_;
   OutboxPace& pace_;
   State state_ = State::awaiting_schema;
-  std::vector<std::int64_t> entries_;
-  std::set<std::string> keys_;
-  std::uint64_t strangers_ = 0;  // entries of rows that no key of the policy stands for
+  std::shared_ptr<const Mapping> mapping_;  // another operation may have the table looked at again
+  std::vector<Entry> entries_;
+  std::vector<std::string> keys_;
+  std::unordered_map<std::string, std::size_t> places_;  // of the keys
+  std::int64_t after_ = 0;                               // the last of the entries that stay
+  std::string refusal_;                                  // why they do
+  bool is_full_ = false;                                 // there may be more
+  bool found_ = false;
+  int pages_ = 0;
 };
 
 }  // namespace
@@ -125,18 +175,29 @@ class Consumption : public Operation {
 void OutboxPace::found(TimePoint now, bool all) {
   pause_ = kBusy;
   failing_ = Milliseconds(0);
+  error_.clear();
   next_ = all ? now + pause_ : now;
 }
 
 void OutboxPace::found_nothing(const Turn& turn) {
   failing_ = Milliseconds(0);
+  error_.clear();
   next_ = turn.now + jittered(pause_, kJitter, turn.random);
   pause_ = std::min(pause_ + pause_ / 4, kIdle);
 }
 
-void OutboxPace::failed(const Turn& turn) {
+void OutboxPace::failed(std::string why, const Turn& turn) {
+  error_ = std::move(why);
   failing_ = std::clamp(failing_ * 2, kBusy, kFailingMax);
   next_ = turn.now + jittered(failing_, kJitter, turn.random);
+}
+
+bool OutboxPace::has_stayed(std::int64_t entry) { return std::exchange(undeleted_, entry) == entry; }
+
+std::uint64_t OutboxPace::waiting_ms(TimePoint now) const {
+  if (!since_) return 0;
+  return static_cast<std::uint64_t>(
+      std::max<std::int64_t>(std::chrono::duration_cast<Milliseconds>(now - *since_).count(), 0));
 }
 
 std::unique_ptr<Operation> Outbox::due(TimePoint now) {

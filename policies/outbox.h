@@ -7,7 +7,10 @@
 // no harm.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "policies/policy.h"
 #include "policies/shared.h"
@@ -23,18 +26,28 @@ class OutboxPace {
   bool is_due(TimePoint now) const { return now >= next_; }
   void found(TimePoint now, bool all);  // all: there is nothing left for now
   void found_nothing(const Turn& turn);
-  void failed(const Turn& turn);
+  void failed(std::string why, const Turn& turn);
+  // Nothing that is waiting was recorded before; and for how long it may be waiting. 0: nobody has looked yet.
+  void waiting_since(TimePoint since) { since_ = since; }
+  std::uint64_t waiting_ms(TimePoint now) const;
+  // For an entry that somebody seems to have deleted before us: whether it was there again after it had seemed so.
+  bool has_stayed(std::int64_t entry);
+  const std::string& error() const { return error_; }  // of the last look; empty: it went well
 
  private:
   TimePoint next_;
   Milliseconds pause_{kBusy};
   Milliseconds failing_{0};
+  std::optional<TimePoint> since_;
+  std::int64_t undeleted_ = 0;  // numbers begin with 1
+  std::string error_;
 };
 
 class Outbox {
  public:
   explicit Outbox(Shared& shared) : shared_(shared) {}
   std::unique_ptr<Operation> due(TimePoint now);  // null: it is not time to look
+  const std::string& error() const { return pace_.error(); }
 
  private:
   Shared& shared_;

@@ -5,6 +5,7 @@
 
 #include "policies/fuse_scripts.h"
 #include "policies/policy_metrics.h"
+#include "policies/shared.h"
 #include "tests/policies/proxy_double.h"
 #include "tests/policies/step_test.h"
 
@@ -45,6 +46,10 @@ class OutboxTest : public ::testing::Test {
   void look_in_vain(int ms) { EXPECT_EQ(look(ms).sql(rows({})), reply("")); }
   static Step forget(std::vector<std::int64_t> numbers) {
     return CallSql{sql::ForgetOutbox{std::move(numbers)}, Milliseconds(3000)};
+  }
+
+  static Step read_after(std::int64_t number) {
+    return CallSql{sql::ReadOutbox{"fruit", 500, number}, Milliseconds(3000)};
   }
 
   conf::PolicyOptions options = fruit_options();
@@ -96,14 +101,80 @@ TEST_F(OutboxTest, RowsThatNoKeyStandsForAreDeletedAndCounted) {
 
 TEST_F(OutboxTest, NothingIsDeletedWhenRedisHasNotDroppedTheCopies) {
   const sql::Result found = rows({entry(3, "1"), entry(4, "2")});
+  const resp::Reply refusal = error("READONLY You can't write against a read only replica.");
   Stepper lost = look(1000);
   lost.sql(found);
   EXPECT_EQ(lost.lost(true), reply(""));
   Stepper refused = look(2000);
   refused.sql(found);
-  EXPECT_EQ(refused.redis({integer(1), error("READONLY You can't write against a read only replica.")}), reply(""));
+  EXPECT_EQ(refused.redis({refusal, refusal}), reply(""));
   EXPECT_EQ(metrics().outbox_errors.value(), 2U);
   EXPECT_EQ(metrics().outbox_rows.value(), 0U);
+  EXPECT_EQ(policy().trouble(), refusal.text);
+  look_in_vain(5000);
+  EXPECT_EQ(policy().trouble(), "");
+}
+
+TEST_F(OutboxTest, WhatRedisRefusesStaysAloneAndKeepsNobodyWaiting) {
+  std::vector<sql::Row> head;
+  std::vector<resp::Reply> refused;
+  std::vector<std::int64_t> dropped;
+  for (int i = 1; i <= 500; ++i) {
+    head.push_back(entry(i, std::to_string(i)));
+    refused.push_back(i <= 498 ? error("OOM command not allowed") : integer(1));
+    if (i > 498) dropped.push_back(i);
+  }
+  Stepper look = this->look();
+  look.sql(rows(head));
+  EXPECT_EQ(look.redis(refused), forget(dropped));
+  EXPECT_EQ(look.sql(affected(2)), read_after(500));
+  EXPECT_EQ(look.sql(rows({entry(501, "501")})), drops({"fruit:501"}));
+  EXPECT_EQ(look.redis({integer(1)}), forget({501}));
+  EXPECT_EQ(look.sql(affected(1)), reply(""));
+  EXPECT_EQ(metrics().outbox_rows.value(), 3U);
+  EXPECT_EQ(metrics().outbox_errors.value(), 1U);
+  EXPECT_FALSE(is_due(1000));
+}
+
+// A write that met Failure::schema, while the entries were being read.
+TEST_F(OutboxTest, AnotherOperationMayForgetTheTableMeanwhile) {
+  options = written_options();
+  options.invalidation = conf::Invalidation::outbox;
+  Stepper look = this->look();
+  policy().rows()->schema.forget();
+  EXPECT_EQ(look.sql(rows({entry(3, "1")})), drops({"fruit:1"}));
+  EXPECT_EQ(look.redis({integer(1)}), forget({3}));
+}
+
+TEST_F(OutboxTest, WhatOthersHaveDeletedIsTheirsToCount) {
+  Stepper look = this->look();
+  look.sql(rows({entry(3, "1"), entry(4, "2")}));
+  look.redis({integer(1), integer(1)});
+  EXPECT_EQ(look.sql(affected(0)), reply(""));
+  EXPECT_EQ(metrics().outbox_rows.value(), 0U);
+  EXPECT_EQ(metrics().outbox_errors.value(), 0U);
+}
+
+TEST_F(OutboxTest, ADeletionThatNeverHasAnEffectIsAnError) {
+  for (const int at : {1000, 2000}) {
+    Stepper look = this->look(at);
+    look.sql(rows({entry(3, "1")}));
+    look.redis({integer(1)});
+    EXPECT_EQ(look.sql(affected(0)), reply(""));
+  }
+  EXPECT_EQ(metrics().outbox_errors.value(), 1U);
+  EXPECT_NE(policy().trouble().find("has no effect"), std::string::npos);
+}
+
+TEST_F(OutboxTest, TheAgeGrowsWhileNobodyCanLook) {
+  Stepper first = look(1000);
+  first.sql(rows({entry(3, "1", 70)}));
+  first.lost(true);
+  EXPECT_EQ(metrics().outbox_oldest_ms.value(), 70U);
+  look(2000).sql(failed(Failure::unavailable));
+  EXPECT_EQ(metrics().outbox_oldest_ms.value(), 1070U);
+  look_in_vain(8000);
+  EXPECT_EQ(metrics().outbox_oldest_ms.value(), 0U);
 }
 
 TEST_F(OutboxTest, IsLookedAtLessOftenWhileNothingIsThere) {
@@ -125,17 +196,23 @@ TEST_F(OutboxTest, IsLookedAtLessOftenWhileNothingIsThere) {
   look_in_vain(now + 1200);
 }
 
-TEST_F(OutboxTest, WhatIsLeftIsLookedAtAtOnce) {
+TEST_F(OutboxTest, WhatIsLeftIsReadAtOnceButNotForEver) {
   std::vector<sql::Row> many;
   std::vector<std::int64_t> numbers;
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 1; i <= 500; ++i) {
     many.push_back(entry(i, "1", 70));
     numbers.push_back(i);
   }
   Stepper look = this->look();
-  look.sql(rows(many));
-  EXPECT_EQ(look.redis({integer(1)}), forget(numbers));
-  look.sql(affected(500));
+  Step next = read;
+  int pages = 0;
+  for (; next == read && pages < 100; ++pages) {
+    look.sql(rows(many));
+    EXPECT_EQ(look.redis({integer(1)}), forget(numbers));
+    next = look.sql(affected(500));
+  }
+  EXPECT_EQ(next, reply(""));
+  EXPECT_EQ(pages, 20);
   EXPECT_TRUE(is_due(1000));
   EXPECT_EQ(metrics().outbox_oldest_ms.value(), 70U) << "there may be more";
 }

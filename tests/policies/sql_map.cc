@@ -1,6 +1,9 @@
 // SqlMap, see sql_map.h.
 #include "tests/policies/sql_map.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace sluice::policies::testing {
 
 using sql::ColumnType;
@@ -118,11 +121,13 @@ sql::Result SqlMap::run(const sql::Op& op) {
   } else if (const auto* flush = std::get_if<sql::FlushCounters>(&op)) {
     ++flushes;
     for (const sql::CounterDelta& delta : flush->deltas) result.rows.push_back(flush_one(*flush, delta));
-  } else if (std::holds_alternative<sql::ReadOutbox>(op)) {
-    result.rows = outbox;
+  } else if (const auto* look = std::get_if<sql::ReadOutbox>(&op)) {
+    std::copy_if(outbox.begin(), outbox.end(), std::back_inserter(result.rows),
+                 [&](const sql::Row& row) { return std::get<std::int64_t>(row[0]) > look->after; });
   } else if (const auto* forget = std::get_if<sql::ForgetOutbox>(&op)) {
     for (const std::int64_t entry : forget->entries) {
-      std::erase_if(outbox, [&](const sql::Row& row) { return row[0] == sql::Value(entry); });
+      result.affected += static_cast<std::int64_t>(
+          std::erase_if(outbox, [&](const sql::Row& row) { return row[0] == sql::Value(entry); }));
     }
   } else {
     result.error = {sql::Failure::schema, "0A000", "not in this double"};
