@@ -18,6 +18,7 @@
 #include "backends/mysql_rows.h"
 #include "backends/mysql_schema.h"
 #include "backends/mysql_statements.h"
+#include "backends/outbox.h"
 #include "backends/parts.h"
 #include "backends/sql.h"
 #include "conf/config.h"
@@ -73,6 +74,7 @@ class MysqlSession final : public Session {
 
   Result write_once(const Op& op) {
     Error error = connection_.write();
+    if (error.failure == Failure::none) error = connection_.mark(outbox_mark(op));
     if (error.failure != Failure::none) return failed(std::move(error));
     Result result = write(op);
     const bool refused = std::holds_alternative<WriteRows>(op) && result.affected == 0;

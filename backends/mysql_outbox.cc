@@ -46,15 +46,14 @@ std::string schema_of(const Recorded& recorded) {
 // Without a name of its own, a database is the table's.
 std::string insert(const Recorded& recorded, const std::string& event, const char* row, const std::string& database) {
   const std::string where = schema_of(recorded).empty() ? std::string() : mysql_quoted(database) + ".";
-  return "INSERT INTO " + where + kOutbox + " (policy, tbl, op, `key`, at) VALUES (" +
-         literal(recorded.policy) + ", " + literal(recorded.table) + ", '" + event + "', " + key_of(recorded, row) +
-         ", UTC_TIMESTAMP(6));";
+  return "INSERT INTO " + where + kOutbox + " (policy, tbl, op, `key`, at) VALUES (" + literal(recorded.policy) + ", " +
+         literal(recorded.table) + ", '" + event + "', " + key_of(recorded, row) + ", UTC_TIMESTAMP(6));";
 }
 
 // INSERT ... VALUES takes its number and is done with it; INSERT ... SELECT would keep all others from inserting until
 // the statement that runs the trigger ends. A change of the key is recorded under both.
 std::string body(const Recorded& recorded, const std::string& event, const std::string& database) {
-  const std::string mine = literal("," + recorded.policy + ",");
+  const std::string mine = literal(outbox_marked(recorded));
   std::string sql = "BEGIN\n  IF INSTR(CAST(COALESCE(@sluice_writer, '') AS BINARY), " + mine + ") = 0 THEN\n    ";
   sql += insert(recorded, event, event == "insert" ? "NEW" : "OLD", database) + "\n";
   if (event == "update") {
@@ -62,6 +61,25 @@ std::string body(const Recorded& recorded, const std::string& event, const std::
            insert(recorded, event, "NEW", database) + "\n    END IF;\n";
   }
   return sql + "  END IF;\nEND";
+}
+
+// Columns whose text in a trigger is none that a key has.
+Error check_key(MysqlConnection& connection, const Recorded& recorded, const std::string& schema, Result& result) {
+  const std::string table = recorded.table.substr(recorded.table.find('.') + 1);
+  MysqlQuery query(connection,
+                   "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = ? AND "
+                   "table_name = ? AND data_type IN ('bit', 'timestamp')",
+                   Lock::none);
+  query.bind_text(schema);
+  query.bind_text(table);
+  while (query.next()) {
+    const std::string column = query.text(0);
+    if (std::find(recorded.key_columns.begin(), recorded.key_columns.end(), column) == recorded.key_columns.end()) {
+      continue;
+    }
+    outbox_check_type(result, column, query.text(1));
+  }
+  return query.error();
 }
 
 std::string quoted_trigger(const Recorded& recorded, const std::string& event) {
@@ -110,8 +128,19 @@ Result mysql_run(MysqlConnection& connection, const CheckOutbox& op, const std::
     outbox_check_table(result, query.next());
     if (!query.ok()) return failed(query.error());
   }
+  if (result.rows.empty()) {
+    MysqlQuery query(connection, "EXPLAIN DELETE FROM sluice_outbox WHERE seq = 0", Lock::none);
+    while (query.next()) continue;
+    if (!query.ok()) {
+      if (query.error().failure != Failure::schema) return failed(query.error());
+      outbox_check_right(result);
+    }
+  }
   std::string schema = schema_of(op.recorded);
   if (schema.empty()) schema = database;
+  if (Error error = check_key(connection, op.recorded, schema, result); error.failure != Failure::none) {
+    return failed(std::move(error));
+  }
   for (const char* event : kEvents) {
     const std::string name = outbox_trigger(op.recorded, event);
     MysqlQuery query(connection,

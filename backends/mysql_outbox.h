@@ -8,8 +8,8 @@
 
 namespace sluice::sql {
 
-// A session in which @sluice_writer is set, as in those of sluice, is not recorded. `database` is the one where
-// sluice_outbox is, which matters when the table is in another.
+// A session whose @sluice_writer has the policy in it, as outbox_mark() writes it, is not recorded. `database` is the
+// one where sluice_outbox is, which matters when the table is in another.
 std::string mysql_outbox_ddl(const Recorded& recorded, const std::string& database);
 
 Result mysql_run(MysqlConnection& connection, const ReadOutbox& op);

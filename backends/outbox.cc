@@ -2,8 +2,12 @@
 #include "backends/outbox.h"
 
 #include <cctype>
+#include <map>
 #include <optional>
+#include <set>
 #include <utility>
+
+#include "resp/ascii.h"
 
 namespace sluice::sql {
 
@@ -38,6 +42,41 @@ std::string squeezed(std::string_view text) {
   return out;
 }
 
+// Who guards the rows of which table. Names of tables may differ and mean the same one: in upper and lower case, with a
+// schema or without.
+class Guards {
+ public:
+  void add(const std::string& table, const std::string& guard) {
+    guards_[resp::lower(table.substr(table.rfind('.') + 1))].insert(guard);
+  }
+  template <class Other>
+  void add(const Other& write) {
+    if constexpr (requires { write.guard; }) add(write.table, write.guard);
+  }
+  void add(const RunStatement&) { anything_ = true; }
+  void add(const WriteRows& all) {
+    for (const RowWrite& write : all.writes) {
+      std::visit([this](const auto& one) { add(one); }, write);
+    }
+  }
+
+  std::string mark() const {
+    std::string mark;
+    if (anything_) return mark;
+    std::set<std::string> never, names;
+    for (const auto& [table, of_table] : guards_)
+      (of_table.size() > 1 ? never : names).insert(of_table.begin(), of_table.end());
+    for (const std::string& name : names) {
+      if (!name.empty() && !never.contains(name)) mark += (mark.empty() ? "," : "") + name + ",";
+    }
+    return mark;
+  }
+
+ private:
+  std::map<std::string, std::set<std::string>> guards_;
+  bool anything_ = false;
+};
+
 void add(Result& result, std::string text) { result.rows.push_back({std::move(text)}); }
 
 }  // namespace
@@ -53,6 +92,32 @@ std::string outbox_literal(std::string_view text) {
   for (const char c : text) out.append(c == '\'' ? 2 : 1, c);
   return out += '\'';
 }
+
+std::string outbox_hex(std::string_view bytes) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  std::string hex;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
+  }
+  return hex;
+}
+
+std::string outbox_mark(std::span<const Op* const> writes) {
+  Guards guards;
+  for (const Op* op : writes) {
+    std::visit([&](const auto& one) { guards.add(one); }, *op);
+  }
+  return guards.mark();
+}
+
+std::string outbox_mark(const Op& write) {
+  const Op* const one[] = {&write};
+  return outbox_mark(one);
+}
+
+std::string outbox_marked(const Recorded& recorded) { return "," + recorded.policy + ","; }
 
 Row outbox_row(std::int64_t seq, std::int64_t age_ms, std::string_view key) {
   Row row{seq, age_ms};
@@ -74,6 +139,14 @@ Error outbox_error(Error error) {
 
 void outbox_check_table(Result& result, bool exists) {
   if (!exists) add(result, "there is no table '" + std::string(kOutbox) + "'" + kAdvice);
+}
+
+void outbox_check_type(Result& result, const std::string& column, const std::string& type) {
+  add(result, "the key column '" + column + "' is of the type " + type + ", whose values triggers cannot record");
+}
+
+void outbox_check_right(Result& result) {
+  add(result, "there is no right to SELECT from and DELETE from '" + std::string(kOutbox) + "'");
 }
 
 void outbox_check_trigger(Result& result, const std::string& name, std::string_view expected, std::string_view found) {

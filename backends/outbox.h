@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,18 @@ std::string outbox_trigger(const Recorded& recorded, std::string_view event = {}
 // A text as SQL, the quotes inside doubled.
 std::string outbox_literal(std::string_view text);
 
+// Bytes as SQLite and MySQL write them: in capitals.
+std::string outbox_hex(std::string_view bytes);
+
+// What a transaction of these writes tells the triggers: ",POLICY,POLICY,", the policies whose triggers need not record
+// it. A write that is not theirs, to the same table, is to be recorded, and then they all are: one mark is all that a
+// transaction has. Empty: everything is recorded; so it is with a statement of the user's own, which may change any
+// row.
+std::string outbox_mark(std::span<const Op* const> writes);
+std::string outbox_mark(const Op& write);
+// How a policy is found in a mark.
+std::string outbox_marked(const Recorded& recorded);
+
 // A row of ReadOutbox's result. `key`: as in the table.
 Row outbox_row(std::int64_t seq, std::int64_t age_ms, std::string_view key);
 
@@ -33,5 +46,7 @@ Error outbox_error(Error error);
 // White space and backslashes do not matter.
 void outbox_check_trigger(Result& result, const std::string& name, std::string_view expected, std::string_view found);
 void outbox_check_table(Result& result, bool exists);
+void outbox_check_type(Result& result, const std::string& column, const std::string& type);  // of a key, not recorded
+void outbox_check_right(Result& result);  // one of SELECT and DELETE is missing
 
 }  // namespace sluice::sql

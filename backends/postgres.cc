@@ -127,8 +127,9 @@ class PostgresSession final : public Session {
         }
         choose_plans(ops, left);
         const bool at_once = left.size() == 1 && lock_timeout.count() > 0 && has_known_key(*ops[left[0]]);
-        failure = at_once ? attempt_at_once(writes[0], lock_timeout, again)
-                          : attempt(writes, names, lock_timeout, false, again);
+        const std::string mark = outbox_mark(names);
+        failure = at_once ? attempt_at_once(writes[0], lock_timeout, mark, again)
+                          : attempt(writes, names, lock_timeout, mark, false, again);
       }
       if (failure.error.failure == Failure::none) {
         for (std::size_t at = 0; at < left.size(); ++at) results[left[at]] = std::move(writes[at].result());
@@ -164,9 +165,9 @@ class PostgresSession final : public Session {
   // One transaction; as a whole it comes to nothing when a decision refuses. After a failure it is rolled back, and
   // `again` knows whether to try once more.
   PostgresFailure attempt(std::vector<PostgresWrite>& writes, const std::vector<const Op*>& names,
-                          milliseconds lock_timeout, bool whole, Again& again) {
+                          milliseconds lock_timeout, const std::string& mark, bool whole, Again& again) {
     const bool share = share_statements_ && !whole && writes.size() > 1;
-    connection_.begin(lock_timeout);
+    connection_.begin(lock_timeout, mark);
     PostgresFailure failure = postgres_write(connection_, writes, names, share ? &tables_ : nullptr);
     bool raced = false;
     if (failure.error.failure == Failure::none) {
@@ -187,7 +188,8 @@ class PostgresSession final : public Session {
 
   // A write of one row by a statement that finds one row or none: a transaction of each of its steps does no harm, and
   // costs one exchange.
-  PostgresFailure attempt_at_once(PostgresWrite& write, milliseconds lock_timeout, Again& again) {
+  PostgresFailure attempt_at_once(PostgresWrite& write, milliseconds lock_timeout, const std::string& mark,
+                                  Again& again) {
     PostgresFailure failure;
     bool raced = false;
     while (failure.error.failure == Failure::none && !write.done()) {
@@ -195,7 +197,7 @@ class PostgresSession final : public Session {
       PostgresQuery query = write.query(connection_, failure.error);
       if (failure.error.failure != Failure::none) break;
       PostgresReply reply;
-      connection_.begin(lock_timeout);
+      connection_.begin(lock_timeout, mark);
       failure.error = connection_.exchange_and_commit(std::move(query), reply);
       if (failure.error.failure == Failure::none) failure.error = write.take(connection_, reply);
       if (failure.error.failure == Failure::none) continue;
@@ -280,7 +282,7 @@ class PostgresSession final : public Session {
     std::vector<PostgresWrite> writes;
     writes.reserve(op.writes.size());
     for (const RowWrite& write : op.writes) writes.emplace_back(target_of(write));
-    const PostgresFailure failure = attempt(writes, {}, milliseconds{0}, true, again);
+    const PostgresFailure failure = attempt(writes, {}, milliseconds{0}, outbox_mark(op), true, again);
     if (failure.error.failure != Failure::none) return failed(failure.error);
     Result result;
     result.affected = 1;

@@ -8,8 +8,8 @@
 
 namespace sluice::sql {
 
-// A session that says SET sluice.writer = 'on', as those of sluice do, is not recorded: but what other triggers and
-// foreign keys do in it is.
+// A transaction whose sluice.writer has the policy in it, as outbox_mark() writes it, is not recorded: but what other
+// triggers and foreign keys do in it is.
 std::string postgres_outbox_ddl(const Recorded& recorded);
 
 PostgresQuery postgres_query(const ReadOutbox& op);

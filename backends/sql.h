@@ -142,6 +142,8 @@ struct DescribeQuery {
 };
 
 // The keys of ReplaceRow, MergeRow and DeleteRow name one row: Failure::schema when several rows have the key.
+// `guard`: the policy with an outbox that takes care of its copies of the row itself, so that the write need not be
+// recorded for it (see outbox.h); empty: none.
 // Inserts the row or replaces the listed columns of the one with this key (never another row: a second unique key that
 // collides is Failure::refused). `reset` are columns that get their default. Result.affected: 1 inserted, 0 replaced.
 struct ReplaceRow {
@@ -149,6 +151,7 @@ struct ReplaceRow {
   std::vector<Bound> key;
   std::vector<Bound> values;
   std::vector<std::string> reset;
+  std::string guard = {};
   bool operator==(const ReplaceRow&) const = default;
 };
 
@@ -158,6 +161,7 @@ struct MergeRow {
   std::string table;
   std::vector<Bound> key;
   std::vector<Bound> values;
+  std::string guard = {};
   bool operator==(const MergeRow&) const = default;
 };
 
@@ -165,6 +169,7 @@ struct MergeRow {
 struct DeleteRow {
   std::string table;
   std::vector<Bound> key;
+  std::string guard = {};
   bool operator==(const DeleteRow&) const = default;
 };
 
@@ -198,6 +203,7 @@ struct ModifyRow {
   std::vector<Bound> key;
   std::vector<std::string> columns;
   std::shared_ptr<const RowDecision> decision;
+  std::string guard = {};
   bool operator==(const ModifyRow&) const = default;
 };
 

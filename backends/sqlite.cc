@@ -115,16 +115,24 @@ class SqliteSession final : public Session {
     return {};  // run() has sent it to the writer
   }
 
-  Result write(const ReplaceRow& op) { return sqlite_run(writer_, schema_, op); }
-  Result write(const MergeRow& op) { return sqlite_run(writer_, schema_, op); }
-  Result write(const DeleteRow& op) { return sqlite_run(writer_, schema_, op); }
+  Result write(const ReplaceRow& op) { return write_guarded(op); }
+  Result write(const MergeRow& op) { return write_guarded(op); }
+  Result write(const DeleteRow& op) { return write_guarded(op); }
   Result write(const FlushCounters& op) { return sqlite_run(writer_, schema_, op); }
-  Result write(const ModifyRow& op) { return sqlite_run(writer_, schema_, op); }
+  Result write(const ModifyRow& op) { return write_guarded(op); }
   Result write(const RunStatement& op) { return sqlite_run(writer_, schema_, op); }
   Result write(const ForgetOutbox& op) { return sqlite_run(writer_, op); }
   // Inside a savepoint: what is returned as a failure is undone.
   Result write(const WriteRows& op) {
     return write_each(op, [&](const auto& part) { return this->write(part); });
+  }
+  template <class Write>
+  Result write_guarded(const Write& op) {
+    SqliteUnrecorded unrecorded(writer_, op.guard, op.key);
+    Result result = sqlite_run(writer_, schema_, op);
+    if (!result.ok()) return result;
+    Error error = unrecorded.forget();
+    return error.failure == Failure::none ? result : failed(std::move(error));
   }
   template <class Read>
   Result write(const Read&) {

@@ -38,6 +38,25 @@ std::string trigger(const Recorded& recorded, const std::string& event) {
   return sql + ";\nEND";
 }
 
+// As key_of() makes it, of a row with these values.
+std::string key_of(const std::vector<Bound>& key) {
+  return joined(key, ".", [](const Bound& bound) {
+    if (const auto* number = std::get_if<std::int64_t>(&bound.value)) return outbox_hex(std::to_string(*number));
+    if (const auto* blob = std::get_if<Blob>(&bound.value)) return outbox_hex(blob->bytes);
+    const auto* text = std::get_if<std::string>(&bound.value);
+    return text == nullptr ? std::string() : outbox_hex(*text);
+  });
+}
+
+// hex() of a text gives its bytes as they are in the file.
+Error check_encoding(SqliteConnection& connection) {
+  SqliteQuery query(connection, "PRAGMA encoding");
+  const std::string encoding = query.next() ? query.text(0) : std::string();
+  if (!query.ok()) return query.error();
+  if (encoding == "UTF-8") return {};
+  return connection.error(Failure::schema, "0A000", "an outbox needs a file in UTF-8, and this one is in " + encoding);
+}
+
 std::string schema_sql(SqliteConnection& connection, const char* type, const std::string& name, Error& error) {
   SqliteQuery query(connection, "SELECT sql FROM sqlite_schema WHERE type = ? AND name = ?");
   query.bind(std::string_view(type));
@@ -63,6 +82,7 @@ std::string sqlite_outbox_ddl(const Recorded& recorded) {
 }
 
 Result sqlite_run(SqliteConnection& connection, const ReadOutbox& op) {
+  if (Error error = check_encoding(connection); error.failure != Failure::none) return failed(std::move(error));
   SqliteQuery query(connection, "SELECT seq, " + std::string(kNow) +
                                     " - at, key FROM sluice_outbox WHERE policy = ? AND seq > ? ORDER BY seq LIMIT ?");
   query.bind(std::string_view(op.policy));
@@ -75,6 +95,7 @@ Result sqlite_run(SqliteConnection& connection, const ReadOutbox& op) {
 }
 
 Result sqlite_run(SqliteConnection& connection, const CheckOutbox& op) {
+  if (Error error = check_encoding(connection); error.failure != Failure::none) return failed(std::move(error));
   Result result;
   outbox_check_table(result, !schema_sql(connection, "table", kOutbox, result.error).empty());
   for (const char* event : kEvents) {
@@ -83,6 +104,25 @@ Result sqlite_run(SqliteConnection& connection, const CheckOutbox& op) {
     outbox_check_trigger(result, name, trigger(op.recorded, event), found);
   }
   return result;
+}
+
+SqliteUnrecorded::SqliteUnrecorded(SqliteConnection& connection, const std::string& guard,
+                                   const std::vector<Bound>& key)
+    : connection_(connection), guard_(guard), key_(key) {
+  if (guard_.empty() || schema_sql(connection_, "table", kOutbox, error_).empty()) return;
+  SqliteQuery last(connection_, "SELECT max(seq) FROM sluice_outbox");
+  if (last.next()) last_ = last.integer(0);
+  if (!last.ok()) error_ = last.error();
+}
+
+Error SqliteUnrecorded::forget() {
+  if (error_.failure != Failure::none || !last_) return error_;
+  const std::string key = key_of(key_);
+  SqliteQuery query(connection_, "DELETE FROM sluice_outbox WHERE policy = ? AND seq > ? AND key = ?");
+  query.bind(std::string_view(guard_));
+  query.bind(*last_);
+  query.bind(std::string_view(key));
+  return query.run();
 }
 
 Result sqlite_run(SqliteConnection& connection, const ForgetOutbox& op) {

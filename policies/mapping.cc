@@ -36,6 +36,12 @@ bool may_reset(const Mapping::Field& field) {
   return !field.is_key && !field.in_primary_key && !field.column.generated;
 }
 
+// Databases may show integers with zeros in front (ZEROFILL).
+std::string_view without_zeros(std::string_view text, sql::ColumnType type) {
+  while (type == sql::ColumnType::integer && text.size() > 1 && text[0] == '0') text.remove_prefix(1);
+  return text;
+}
+
 // A client's name in an error: short enough for a line.
 std::string shortened(std::string_view name) {
   constexpr std::size_t kShown = 64;
@@ -170,7 +176,7 @@ std::optional<std::string> Mapping::redis_key(std::span<const std::string> texts
     // A column of text that takes `A` for `a` finds the row of a UUID in lower case, which the key has.
     const auto text = part.type == conf::KeyTemplate::Type::uuid ? canonical_uuid(texts[at]) : texts[at];
     if (!text) return {};
-    const auto value = value_of_text(*text, key_[at]);
+    const auto value = value_of_text(without_zeros(*text, key_[at].type), key_[at]);
     if (!value) return {};
     values.push_back(*text_of(*value, key_[at].type));
   }

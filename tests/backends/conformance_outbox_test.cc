@@ -1,5 +1,7 @@
 // Tests of the outbox: what triggers record of others' changes, on every engine, and how it is read and emptied.
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -19,6 +21,7 @@ using testing::UnorderedElementsAre;
 
 using Keys = std::vector<std::vector<std::string>>;
 const Recorded kOrders{"orders", "orders", {"tenant", "id"}};
+const std::vector<Bound> kKey{{"tenant", std::string("acme")}, {"id", std::int64_t{7}}};
 
 class OutboxTable : public Conformance {
  protected:
@@ -110,12 +113,118 @@ TEST_P(OutboxTable, WhatIsNotYetCommittedIsNotSeenAndWhatIsCommittedLateIsNotLos
   EXPECT_LT(number(entries().at(0)), number(first.at(0))) << "it took its number first";
 }
 
-TEST_P(OutboxTable, SluicesOwnWritesAreRecordedInSqliteOnly) {
-  const std::vector<Bound> key{{"tenant", std::string("acme")}, {"id", std::int64_t{7}}};
-  EXPECT_TRUE(is_ok(run(MergeRow{"orders", key, {{"item", std::string("nuts")}}})));
-  EXPECT_TRUE(is_ok(run(ReplaceRow{"orders", key, {{"item", std::string("bolts")}}, {}})));
-  EXPECT_TRUE(is_ok(run(DeleteRow{"orders", key})));
-  EXPECT_THAT(recorded(), SizeIs(is("sqlite") ? 3 : 0));
+TEST_P(OutboxTable, WritesOfThePolicyItselfAreNotRecordedForIt) {
+  EXPECT_TRUE(is_ok(run(MergeRow{"orders", kKey, {{"item", std::string("nuts")}}, "orders"})));
+  EXPECT_TRUE(is_ok(run(ReplaceRow{"orders", kKey, {{"item", std::string("bolts")}}, {}, "orders"})));
+  const auto write = std::make_shared<Decision>([](const Row*) {
+    return RowChange{RowChange::Kind::write, {{"item", std::string("screws")}}, {}};
+  });
+  EXPECT_TRUE(is_ok(run(ModifyRow{"orders", kKey, {"item"}, write, "orders"})));
+  EXPECT_TRUE(is_ok(run(WriteRows{{DeleteRow{"orders", kKey, "orders"}}})));
+  EXPECT_THAT(recorded(), IsEmpty());
+  query("INSERT INTO orders VALUES ('acme', 7, 'nuts')");
+  EXPECT_TRUE(is_ok(run(DeleteRow{"orders", kKey, "orders"})));
+  EXPECT_EQ(recorded(), (Keys{{"acme", "7"}})) << "of the others' write";
+}
+
+TEST_P(OutboxTable, OtherWritesOfSluiceAreRecorded) {
+  EXPECT_TRUE(is_ok(run(MergeRow{"orders", kKey, {{"item", std::string("nuts")}}, "items"})));
+  EXPECT_TRUE(is_ok(run(MergeRow{"orders", kKey, {{"item", std::string("bolts")}}})));
+  EXPECT_TRUE(is_ok(run(RunStatement{"DELETE FROM orders", {}})));
+  EXPECT_THAT(recorded(), SizeIs(3));
+}
+
+TEST_P(OutboxTable, PoliciesOnOneTableRecordWhatTheOtherWrites) {
+  query(backend->outbox_ddl({"items", "orders", {"item"}}));
+  EXPECT_TRUE(is_ok(run(MergeRow{"orders", kKey, {{"item", std::string("nuts")}}, "orders"})));
+  EXPECT_THAT(recorded("orders"), IsEmpty());
+  EXPECT_EQ(recorded("items"), (Keys{{"nuts"}}));
+}
+
+// Each has one mark only, if any.
+TEST_P(OutboxTable, WritesThatShareATransactionAreRecordedForTheOthers) {
+  query(backend->outbox_ddl({"items", "orders", {"item"}}));
+  const std::vector<Bound> other{{"tenant", std::string("acme")}, {"id", std::int64_t{8}}};
+  const std::vector<Op> group{ReplaceRow{"orders", kKey, {{"item", std::string("nuts")}}, {}, "orders"},
+                              ReplaceRow{"orders", other, {{"item", std::string("bolts")}}, {}, "items"}};
+  for (const Result& result : run_group(group)) EXPECT_TRUE(is_ok(result));
+  EXPECT_THAT(recorded("orders"), testing::Contains(ElementsAre("acme", "8")));
+  EXPECT_THAT(recorded("items"), testing::Contains(ElementsAre("nuts")));
+}
+
+// It has recorded a row, and waits for another one.
+TEST_P(OutboxTable, AStatementThatTakesLongKeepsNobodyFromRecording) {
+  if (!is("mysql")) GTEST_SKIP() << "numbers are not locked";
+  query("INSERT INTO orders VALUES ('acme', 1, 'nuts'), ('acme', 2, 'nuts')");
+  const auto blocker = connect(), second = connect();
+  blocker->query("BEGIN; SELECT * FROM orders WHERE tenant = 'acme' AND id = 2 FOR UPDATE");
+  std::thread slow([&] { connect()->query("UPDATE orders SET item = 'bolts'"); });
+  while (second->query("SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'") == "0") {
+    std::this_thread::yield();
+  }
+  EXPECT_NO_THROW(second->query("SET innodb_lock_wait_timeout = 1; INSERT INTO orders VALUES ('acme', 3, 'nuts')"));
+  blocker->query("COMMIT");
+  slow.join();
+}
+
+TEST_P(OutboxTable, EntriesAreForgottenBesideATransactionThatIsNotOver) {
+  if (is("sqlite")) GTEST_SKIP() << "one transaction writes at a time";
+  query("BEGIN");
+  query("INSERT INTO orders VALUES ('open', 1, 'nuts')");
+  const auto other = connect();
+  for (int i = 1; i <= 12; ++i) other->query("INSERT INTO orders VALUES ('acme', " + std::to_string(i) + ", 'nuts')");
+  EXPECT_EQ(forget(entries()), 12);
+  query("COMMIT");
+  EXPECT_EQ(recorded(), (Keys{{"open", "1"}}));
+}
+
+TEST_P(OutboxTable, APageBeginsBehindTheLastOne) {
+  for (int i = 1; i <= 3; ++i) query("INSERT INTO orders VALUES ('acme', " + std::to_string(i) + ", 'nuts')");
+  const std::vector<Row> all = entries();
+  const Result rest = run(ReadOutbox{"orders", 500, number(all.at(1))});
+  ASSERT_THAT(rest.rows, SizeIs(1));
+  EXPECT_EQ(number(rest.rows[0]), number(all.at(2)));
+}
+
+// Nor do their own schemas and temporary tables get between the trigger and the outbox.
+TEST_P(OutboxTable, WhoMayWriteTheTableNeedsNoRightToRecord) {
+  if (!is("postgresql")) GTEST_SKIP() << "there triggers have the rights of who made them";
+  const std::string role = "writer_of_" + database->options().database;
+  query("CREATE ROLE " + role);
+  query("GRANT INSERT, UPDATE ON orders TO " + role);
+  query("SET ROLE " + role);
+  query("SET search_path = pg_temp");
+  query("CREATE TEMPORARY TABLE sluice_outbox (policy TEXT)");
+  query("INSERT INTO public.orders VALUES ('acme', 7, 'nuts')");
+  query("RESET ROLE");
+  query("RESET search_path");
+  query("DROP TABLE pg_temp.sluice_outbox");
+  query("DROP OWNED BY " + role);
+  query("DROP ROLE " + role);
+  EXPECT_EQ(recorded(), (Keys{{"acme", "7"}}));
+}
+
+TEST_P(OutboxTable, AFileThatIsNotInUtf8IsRefused) {
+  if (!is("sqlite")) GTEST_SKIP() << "of SQLite";
+  TemporaryFolder folder;
+  Outsider outside(folder.file("wide.db"));
+  outside.run("PRAGMA encoding = 'UTF-16le'");
+  outside.run("CREATE TABLE orders (tenant TEXT, id BIGINT, PRIMARY KEY (tenant, id))");
+  conf::BackendOptions options = database->options();
+  options.path = folder.file("wide.db");
+  const auto wide = make_backend(options)->session();
+  for (const Op& op : {Op(ReadOutbox{"orders"}), Op(CheckOutbox{kOrders})}) {
+    EXPECT_TRUE(sql::fails(wide->run(op, soon()), Failure::schema, "0A000"));
+  }
+}
+
+TEST_P(OutboxTable, KeysWhoseTextIsNoneOfAKeyAreNamed) {
+  if (!is("mysql")) GTEST_SKIP() << "of MySQL";
+  query("CREATE TABLE things (b BIT(8), t TIMESTAMP, n BIGINT ZEROFILL, PRIMARY KEY (b, t, n))");
+  const Recorded things{"things", "things", {"b", "t", "n"}};
+  query(backend->outbox_ddl(things));
+  EXPECT_THAT(findings(things),
+              UnorderedElementsAre(HasSubstr("'b' is of the type bit"), HasSubstr("'t' is of the type timestamp")));
 }
 
 // Others know nothing of these rows: no copy of theirs was changed along.
