@@ -63,6 +63,8 @@ TEST_F(MappingTest, ARowsKeyIsMadeOfItsTexts) {
   table.unique_keys = {{"id", "s"}};
   const Mapping mapping = this->mapping();
   EXPECT_EQ(key_of(mapping, {"-7", "a:{b} \"'"}), "t:-7:a:{b} \"'");
+  EXPECT_EQ(key_of(mapping, {"007", "007"}), "t:7:007") << "ZEROFILL";
+  EXPECT_EQ(key_of(mapping, {"000", "a"}), "t:0:a");
   for (const auto& none : std::vector<std::vector<std::string>>{
            {}, {"7"}, {"7", "a", "b"}, {"7", ""}, {"x", "a"}, {"99999999999999999999", "a"}, {"7", "\xff"}}) {
     EXPECT_EQ(key_of(mapping, none), "none");

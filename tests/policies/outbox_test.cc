@@ -248,6 +248,21 @@ TEST_F(OutboxTest, WhatCouldNotBeDeletedIsReadAgain) {
   EXPECT_EQ(metrics().outbox_rows.value(), 0U);
 }
 
+TEST_F(OutboxTest, ItsOwnWritesAreGuardedByThePolicy) {
+  RedisServer::instance().run({nullptr, {"FLUSHALL"}});
+  options = written_options();
+  options.invalidation = conf::Invalidation::outbox;
+  SqlMap sql(fruit_table());
+  ProxyDouble proxy(options, sql);
+  proxy.run(command({"SET", "fruit:1", R"({"name":"apple","quantity":1})"}));
+  proxy.run(command({"DEL", "fruit:1"}));
+  EXPECT_EQ(sql.guards, (std::vector<std::string>{"fruit", "fruit"}));
+  options.invalidation = conf::Invalidation::none;
+  ProxyDouble without(options, sql, 2);
+  without.run(command({"DEL", "fruit:1"}));
+  EXPECT_EQ(sql.guards.back(), "") << "everything is recorded";
+}
+
 // The fill has read the row before it was changed, and stores it afterwards.
 TEST_F(OutboxTest, AFillThatBeganBeforeTheChangeIsNotStored) {
   RedisServer::instance().run({nullptr, {"FLUSHALL"}});

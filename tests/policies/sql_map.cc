@@ -70,6 +70,11 @@ sql::Result SqlMap::write_all(const sql::WriteRows& all) {
 
 sql::Result SqlMap::run(const sql::Op& op) {
   sql::Result result;
+  std::visit(
+      [this](const auto& one) {
+        if constexpr (requires { one.guard; }) guards.push_back(one.guard);
+      },
+      op);
   if (std::holds_alternative<sql::Describe>(op)) {
     result.table = table_;
   } else if (const auto* read = std::get_if<sql::ReadRow>(&op)) {
