@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <string_view>
 #include <utility>
 
@@ -156,18 +157,20 @@ Result mysql_run(MysqlConnection& connection, const CheckOutbox& op, const std::
   return result;
 }
 
-// By the index of the numbers: whoever reads the whole table waits for the entries of transactions that are not over.
-// In few sizes, the last entry being named again: each size makes a statement of its own.
+// Each is looked up by its number: a plan that reads the table, as IN may have, would wait for the entries of
+// transactions that are not over. In few sizes, the last entry being named again: each size makes a statement of its
+// own.
 Result mysql_run(MysqlConnection& connection, const ForgetOutbox& op) {
   Result result;
   for (std::size_t first = 0; first < op.entries.size(); first += kForgottenAtOnce) {
     const std::size_t count = std::min(kForgottenAtOnce, op.entries.size() - first);
-    std::string marks = "?";
-    std::size_t size = 1;
-    for (; size < count; size *= 2) marks += ", " + marks;
-    MysqlQuery query(connection,
-                     "DELETE FROM o USING sluice_outbox AS o FORCE INDEX (PRIMARY) WHERE o.seq IN (" + marks + ")",
-                     Lock::waits);
+    const std::size_t size = std::bit_ceil(count);
+    std::string numbers = "SELECT CAST(? AS SIGNED) AS seq";
+    for (std::size_t i = 1; i < size; ++i) numbers += " UNION ALL SELECT ?";
+    MysqlQuery query(
+        connection,
+        "DELETE o FROM (" + numbers + ") AS n STRAIGHT_JOIN sluice_outbox AS o FORCE INDEX (PRIMARY) ON o.seq = n.seq",
+        Lock::waits);
     for (std::size_t i = 0; i < size; ++i) query.bind(op.entries[first + std::min(i, count - 1)]);
     result.error = query.run();
     if (!result.ok()) return failed(outbox_error(std::move(result.error)));

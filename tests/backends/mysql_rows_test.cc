@@ -345,7 +345,7 @@ TEST_F(MysqlRows, ATriggerMakesEveryColumnUncertainUnlessItIsSluicesOwn) {
 
 TEST_F(MysqlRows, WritesOfAPolicyWithAnOutboxAreMarkedForTriggers) {
   database.exec(
-      "CREATE TABLE seen (w INT); CREATE TRIGGER t AFTER UPDATE ON users FOR EACH ROW INSERT INTO seen VALUES "
+      "CREATE TABLE seen (w VARCHAR(20)); CREATE TRIGGER t AFTER UPDATE ON users FOR EACH ROW INSERT INTO seen VALUES "
       "(@sluice_writer)");
   MergeRow guarded = merge(1, {{"age", std::int64_t{1}}});
   guarded.guard = "user";
