@@ -1,13 +1,12 @@
 // Outbox, see outbox.h.
 #include "backends/outbox.h"
 
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <optional>
 #include <set>
 #include <utility>
-
-#include "resp/ascii.h"
 
 namespace sluice::sql {
 
@@ -47,7 +46,9 @@ std::string squeezed(std::string_view text) {
 class Guards {
  public:
   void add(const std::string& table, const std::string& guard) {
-    guards_[resp::lower(table.substr(table.rfind('.') + 1))].insert(guard);
+    std::string name = table.substr(table.rfind('.') + 1);
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    guards_[name].insert(guard);
   }
   template <class Other>
   void add(const Other& write) {
