@@ -207,11 +207,29 @@ void check_backends(const Config& config, const std::vector<const Node*>& tables
 }
 
 // Most databases do not tell `Users` from `users`.
-bool same_table(const PolicyOptions& a, const PolicyOptions& b) {
+bool same_name(std::string_view a, std::string_view b) {
   const auto lower = [](unsigned char c) { return std::tolower(c); };
   const auto same = [&](unsigned char x, unsigned char y) { return lower(x) == lower(y); };
-  return !a.table.empty() && a.backend == b.backend &&
-         std::equal(a.table.begin(), a.table.end(), b.table.begin(), b.table.end(), same);
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
+}
+
+bool same_table(const PolicyOptions& a, const PolicyOptions& b) {
+  return !a.table.empty() && a.backend == b.backend && same_name(a.table, b.table);
+}
+
+// The triggers of one would take the place of the other's.
+void check_outboxes(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {
+  const auto has_outbox = [](const PolicyOptions& policy) { return policy.invalidation == Invalidation::outbox; };
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const PolicyOptions& late = config.policies[i];
+    const auto end = config.policies.begin() + static_cast<std::ptrdiff_t>(i);
+    const auto early = std::find_if(config.policies.begin(), end, [&](const PolicyOptions& policy) {
+      return has_outbox(policy) && policy.name != late.name && same_name(policy.name, late.name);
+    });
+    if (!has_outbox(late) || early == end) continue;
+    mistakes.add(place_of(*tables[i], "name"), "name: with invalidation = \"outbox\" it has to differ from " +
+                                                   quoted(early->name) + " in more than upper and lower case");
+  }
 }
 
 bool is_counter(const PolicyOptions& policy) { return policy.value == ValueMode::counter; }
@@ -266,6 +284,7 @@ void check_policy(const PolicyOptions& policy, const Node& table, Mistakes& mist
 void check_policies(const Config& config, const std::vector<const Node*>& tables,
                     const std::vector<std::string_view>& backends, Mistakes& mistakes) {
   check_names(config, tables, mistakes);
+  check_outboxes(config, tables, mistakes);
   check_backends(config, tables, backends, mistakes);
   check_templates(config, tables, mistakes);
   check_queries(config, tables, mistakes);

@@ -14,15 +14,17 @@ namespace {
 
 constexpr std::uint32_t kEntriesAtOnce = 500;
 constexpr int kPagesAtOnce = 20;
+constexpr std::uint64_t kLeapPages = 16;
 constexpr double kJitter = 0.2;        // so that not all proxies look at the same time
 constexpr std::size_t kBeforeKey = 2;  // columns of an entry: its number, its age
 
 class Consumption : public Operation {
  public:
-  Consumption(Shared& shared, OutboxPace& pace)
-      : shared_(shared), metrics_(shared.metrics), options_(shared.options), pace_(pace) {}
+  Consumption(Shared& shared, OutboxPace& pace, std::string& trouble)
+      : shared_(shared), metrics_(shared.metrics), options_(shared.options), pace_(pace), trouble_(trouble) {}
 
   Step start(Turn& turn) override {
+    trouble_.clear();
     if (auto step = shared_.schema.ask(turn)) return *std::move(step);
     return read();
   }
@@ -63,6 +65,7 @@ class Consumption : public Operation {
     if (!result.ok()) return fail(result.error.message, turn);
     if (after_ == 0) note_age(result.rows, turn);
     is_full_ = result.rows.size() >= kEntriesAtOnce;
+    if (!result.rows.empty()) last_ = std::get<std::int64_t>(result.rows.back()[0]);
     if (result.rows.empty()) return end(turn);
     for (const sql::Row& row : result.rows) take(row);
     if (keys_.empty()) return delete_entries(turn);
@@ -97,7 +100,7 @@ class Consumption : public Operation {
     for (const Entry& entry : entries_) {
       const resp::Reply* const reply = entry.key ? reply_at(event, *entry.key) : nullptr;
       if (!entry.key || (reply != nullptr && !reply->is_error())) continue;
-      after_ = entries_.back().number;
+      reads_on_ = true;
       refusal_ = reply == nullptr ? upstream_unavailable() : reply->text;
     }
     std::erase_if(entries_, [&](const Entry& entry) {
@@ -125,31 +128,50 @@ class Consumption : public Operation {
     const std::int64_t counted = std::min<std::int64_t>(strangers, result.affected);
     metrics_.outbox_strangers.add(static_cast<std::uint64_t>(counted));
     metrics_.outbox_rows.add(static_cast<std::uint64_t>(std::max<std::int64_t>(result.affected - counted, 0)));
+    strangers_ += counted;
+    if (is_full_ && result.affected < static_cast<std::int64_t>(entries_.size())) leap(turn);
     return go_on(turn);
+  }
+
+  // Somebody else is at the same entries, of which there are many: we go on where they are not, and come back for what
+  // is left in between.
+  void leap(const Turn& turn) {
+    after_ = last_ + static_cast<std::int64_t>(turn.random % kLeapPages * kEntriesAtOnce);
+    has_leapt_ = true;
   }
 
   // While there is more it is read at once, but not for ever: others are waiting for their turn.
   Step go_on(Turn& turn) {
     found_ = true;
+    if (reads_on_) after_ = std::max(after_, last_);
     if (is_full_ && ++pages_ < kPagesAtOnce) return read();
     return end(turn);
   }
 
   Step end(Turn& turn) {
     if (!refusal_.empty()) return fail(refusal_, turn);
+    tell_of_strangers();
     if (!found_) {
       pace_.found_nothing(turn);
       return Finish{};
     }
-    if (!is_full_) note_age({}, turn);
-    pace_.found(turn.now, !is_full_);
+    const bool all = !is_full_ && !has_leapt_;
+    if (all) note_age({}, turn);
+    pace_.found(turn.now, all);
     return Finish{};
+  }
+
+  void tell_of_strangers() {
+    if (strangers_ == 0) return;
+    trouble_ = "changes of others, to " + std::to_string(strangers_) + " rows that no key '" + options_.key.text() +
+               "' stands for, have been passed over";
   }
 
   // What was not deleted is read again.
   Step fail(std::string why, Turn& turn) {
     metrics_.outbox_errors.add();
-    pace_.failed(std::move(why), turn);
+    trouble_ = "a look into the outbox failed and is tried again: " + std::move(why);
+    pace_.failed(turn);
     metrics_.outbox_oldest_ms.set(pace_.waiting_ms(turn.now));
     return Finish{};
   }
@@ -158,16 +180,21 @@ class Consumption : public Operation {
   PolicyMetrics& metrics_;
   const conf::PolicyOptions& options_;
   OutboxPace& pace_;
+  std::string& trouble_;
   State state_ = State::awaiting_schema;
   std::shared_ptr<const Mapping> mapping_;  // another operation may have the table looked at again
   std::vector<Entry> entries_;
   std::vector<std::string> keys_;
   std::unordered_map<std::string, std::size_t> places_;  // of the keys
-  std::int64_t after_ = 0;                               // the last of the entries that stay
-  std::string refusal_;                                  // why they do
-  bool is_full_ = false;                                 // there may be more
+  std::int64_t after_ = 0;                               // what is read next begins behind it
+  std::int64_t last_ = 0;                                // of the entries just read
+  std::string refusal_;                                  // why some stay
+  bool reads_on_ = false;                                // past those
+  bool has_leapt_ = false;
+  bool is_full_ = false;  // there may be more
   bool found_ = false;
   int pages_ = 0;
+  std::int64_t strangers_ = 0;
 };
 
 }  // namespace
@@ -175,19 +202,16 @@ class Consumption : public Operation {
 void OutboxPace::found(TimePoint now, bool all) {
   pause_ = kBusy;
   failing_ = Milliseconds(0);
-  error_.clear();
   next_ = all ? now + pause_ : now;
 }
 
 void OutboxPace::found_nothing(const Turn& turn) {
   failing_ = Milliseconds(0);
-  error_.clear();
   next_ = turn.now + jittered(pause_, kJitter, turn.random);
   pause_ = std::min(pause_ + pause_ / 4, kIdle);
 }
 
-void OutboxPace::failed(std::string why, const Turn& turn) {
-  error_ = std::move(why);
+void OutboxPace::failed(const Turn& turn) {
   failing_ = std::clamp(failing_ * 2, kBusy, kFailingMax);
   next_ = turn.now + jittered(failing_, kJitter, turn.random);
 }
@@ -201,8 +225,9 @@ std::uint64_t OutboxPace::waiting_ms(TimePoint now) const {
 }
 
 std::unique_ptr<Operation> Outbox::due(TimePoint now) {
-  if (!pace_.is_due(now)) return nullptr;
-  return std::make_unique<Consumption>(shared_, pace_);
+  if (checks_.is_due(now)) return std::make_unique<OutboxCheck>(shared_, checks_, trouble_);
+  if (pace_.is_due(now)) return std::make_unique<Consumption>(shared_, pace_, trouble_);
+  return nullptr;
 }
 
 }  // namespace sluice::policies

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "policies/outbox_check.h"
 #include "policies/policy.h"
 #include "policies/shared.h"
 
@@ -26,13 +27,12 @@ class OutboxPace {
   bool is_due(TimePoint now) const { return now >= next_; }
   void found(TimePoint now, bool all);  // all: there is nothing left for now
   void found_nothing(const Turn& turn);
-  void failed(std::string why, const Turn& turn);
+  void failed(const Turn& turn);
   // Nothing that is waiting was recorded before; and for how long it may be waiting. 0: nobody has looked yet.
   void waiting_since(TimePoint since) { since_ = since; }
   std::uint64_t waiting_ms(TimePoint now) const;
   // For an entry that somebody seems to have deleted before us: whether it was there again after it had seemed so.
   bool has_stayed(std::int64_t entry);
-  const std::string& error() const { return error_; }  // of the last look; empty: it went well
 
  private:
   TimePoint next_;
@@ -40,18 +40,20 @@ class OutboxPace {
   Milliseconds failing_{0};
   std::optional<TimePoint> since_;
   std::int64_t undeleted_ = 0;  // numbers begin with 1
-  std::string error_;
 };
 
 class Outbox {
  public:
   explicit Outbox(Shared& shared) : shared_(shared) {}
   std::unique_ptr<Operation> due(TimePoint now);  // null: it is not time to look
-  const std::string& error() const { return pace_.error(); }
+  // What the last look or check met that somebody should know; empty: nothing.
+  const std::string& trouble() const { return trouble_; }
 
  private:
   Shared& shared_;
   OutboxPace pace_;
+  OutboxChecks checks_;
+  std::string trouble_;
 };
 
 }  // namespace sluice::policies

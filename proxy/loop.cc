@@ -472,8 +472,7 @@ void Loop::end_due_work(std::uint32_t policy) {
   const std::string trouble = owner.trouble();
   if (trouble.empty()) return;
   const std::string& name = owner.options().name;
-  log_rarely(Level::warning, "background " + name,
-             "policy '" + name + "': work in the background failed and is tried again: " + trouble);
+  log_rarely(Level::warning, "background " + name, "policy '" + name + "': " + trouble);
 }
 
 // --- Draining ----------------------------------------------------------------------------------------------------

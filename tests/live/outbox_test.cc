@@ -247,6 +247,80 @@ TEST_P(OutboxEngines, WhatKeepsChangesFromBeingRecordedIsNamedByTheCheck) {
   EXPECT_THAT(run(check).text, HasSubstr("invalidation = \"outbox\": there is no table 'sluice_outbox'"));
 }
 
+TEST_P(OutboxEngines, WhatKeepsChangesFromBeingRecordedIsToldWhileItRuns) {
+  create_all();
+  db.exec(std::string("DROP TRIGGER sluice_outbox_blob") + (is(Engine::postgresql) ? " ON blobs" : "_delete"));
+  const auto sluice = serve();
+  EXPECT_TRUE(eventually([&] { return sluice->metric("sluice_outbox_gaps", {"policy=\"blob\""}) == 1; }));
+  EXPECT_EQ(sluice->metric("sluice_outbox_gaps", {"policy=\"order\""}), 0);
+  EXPECT_TRUE(eventually([&] {
+    return sluice->log().find(
+               "policy 'blob': not all changes of others are recorded: there is no trigger "
+               "'sluice_outbox_blob") != std::string::npos;
+  }));
+}
+
+// Many rows are changed at once by a transaction with higher numbers than one that commits later, and a proxy is killed
+// while both are busy with them.
+TEST_P(OutboxEngines, AChangeIsSeenThoughAProxyIsKilledWhileItConsumes) {
+  create_all();
+  constexpr int kRows = 10000, kWatched = 30, kRounds = 4;
+  std::string rows = "INSERT INTO orders (tenant, id, item) VALUES ('late', 0, '0')";
+  for (int id = 1; id <= kRows; ++id) rows += ", ('acme', " + std::to_string(id) + ", '0')";
+  // Whoever changes many rows here passes over those that are locked and not wanted.
+  if (is(Engine::mysql)) db.exec("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
+  db.exec(rows);
+  std::vector<Args> watched{{"GET", "order:late:0"}};
+  for (int i = 0; i < kWatched; ++i) {
+    watched.push_back({"GET", "order:acme:" + std::to_string(1 + i * (kRows / kWatched))});
+  }
+  const auto one = serve(), two = serve();
+  int midway = 0;
+  for (int round = 1; round <= kRounds; ++round) {
+    const auto set = "UPDATE orders SET item = '" + std::to_string(round) + "' WHERE tenant = ";
+    ASSERT_TRUE(eventually([&] { return waiting() == "0"; }));
+    for (const Args& get : watched) EXPECT_EQ(one->run(get), item(std::to_string(round - 1)));
+    std::unique_ptr<servers::SqlClient> late;
+    if (!is(Engine::sqlite)) {
+      late = db.connect();
+      late->query("BEGIN");
+      late->query(set + "'late'");
+    }
+    db.exec(set + "'acme'");
+    Sluice& victim = round % 2 == 0 ? *one : *two;
+    Sluice& other = round % 2 == 0 ? *two : *one;
+    ASSERT_TRUE(eventually([&] { return waiting() != std::to_string(kRows); }));
+    victim.kill();
+    if (waiting() != "0") ++midway;
+    if (late) late->query("COMMIT");
+    if (!late) db.exec(set + "'late'");
+    for (const Args& get : watched) EXPECT_TRUE(becomes(other, get, item(std::to_string(round))));
+    victim.start();
+    for (const Args& get : watched) EXPECT_EQ(victim.run(get), item(std::to_string(round)));
+  }
+  EXPECT_GT(midway, 0) << "nobody was killed in the middle of it";
+}
+
+// Nobody else is there to go on where it was killed.
+TEST_P(OutboxEngines, WhatAKilledProxyHasLeftItFindsWhenItIsBack) {
+  create_all();
+  constexpr int kRows = 20000;
+  std::string rows = "INSERT INTO orders (tenant, id, item) VALUES ('acme', 0, 'old')";
+  for (int id = 1; id <= kRows; ++id) rows += ", ('acme', " + std::to_string(id) + ", 'old')";
+  db.exec(rows);
+  const auto sluice = serve();
+  ASSERT_TRUE(eventually([&] { return waiting() == "0"; }));
+  const Args first{"GET", "order:acme:0"}, last{"GET", "order:acme:" + std::to_string(kRows)};
+  for (const Args& get : {first, last}) EXPECT_EQ(sluice->run(get), item("old"));
+  db.exec("UPDATE orders SET item = 'new'");
+  ASSERT_TRUE(eventually([&] { return waiting() != std::to_string(kRows + 1); }));
+  sluice->kill();
+  EXPECT_NE(waiting(), "0") << "it was too fast";
+  sluice->start();
+  for (const Args& get : {first, last}) EXPECT_TRUE(becomes(*sluice, get, item("new")));
+  EXPECT_TRUE(eventually([&] { return waiting() == "0"; }));
+}
+
 class OutboxServers : public OutboxOf {
  protected:
   OutboxServers() : OutboxOf(true) {}

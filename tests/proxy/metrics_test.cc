@@ -112,6 +112,13 @@ TEST(Metrics, WritesAreOneFamilyByOutcome) {
   EXPECT_EQ(text.find(type), text.rfind(type));
 }
 
+TEST(Metrics, WhatEveryLoopFindsIsCountedOnce) {
+  policies::PolicyMetrics a, b;
+  a.outbox_gaps.set(1);
+  b.outbox_gaps.set(3);
+  EXPECT_THAT(render({{}, {{"orders", {&a, &b}}}, {}}), HasSubstr("sluice_outbox_gaps{policy=\"orders\"} 3\n"));
+}
+
 TEST(Metrics, TheOldestDirtyCounterIsThatOfAnyLoop) {
   policies::PolicyMetrics a, b;
   a.oldest_dirty_ms.set(1500);
