@@ -12,11 +12,13 @@
 #include "backends/mysql_durability.h"
 #include "backends/mysql_errors.h"
 #include "backends/mysql_group.h"
+#include "backends/mysql_outbox.h"
 #include "backends/mysql_query.h"
 #include "backends/mysql_read_query.h"
 #include "backends/mysql_rows.h"
 #include "backends/mysql_schema.h"
 #include "backends/mysql_statements.h"
+#include "backends/outbox.h"
 #include "backends/parts.h"
 #include "backends/sql.h"
 #include "conf/config.h"
@@ -29,7 +31,8 @@ using Patience = MysqlConnection::Patience;
 
 class MysqlSession final : public Session {
  public:
-  explicit MysqlSession(std::shared_ptr<const conf::BackendOptions> options) : connection_(std::move(options)) {}
+  explicit MysqlSession(const std::shared_ptr<const conf::BackendOptions>& options)
+      : database_(options->database), connection_(options) {}
 
   Result run(const Op& op, Deadline deadline) override {
     Result result = run_once(op, deadline);
@@ -71,6 +74,7 @@ class MysqlSession final : public Session {
 
   Result write_once(const Op& op) {
     Error error = connection_.write();
+    if (error.failure == Failure::none) error = connection_.mark(outbox_mark(op));
     if (error.failure != Failure::none) return failed(std::move(error));
     Result result = write(op);
     const bool refused = std::holds_alternative<WriteRows>(op) && result.affected == 0;
@@ -94,6 +98,8 @@ class MysqlSession final : public Session {
   Result read(const ReadRows& op) { return mysql_run(connection_, schema_, op); }
   Result read(const ListRows& op) { return mysql_run(connection_, schema_, op); }
   Result read(const ReadCounter& op) { return mysql_run(connection_, schema_, op); }
+  Result read(const ReadOutbox& op) { return mysql_run(connection_, op); }
+  Result read(const CheckOutbox& op) { return mysql_run(connection_, op, database_); }
   Result read(const Describe& op) {
     MysqlTable found;
     Result result = failed(mysql_describe(connection_, op.table, found));
@@ -111,6 +117,7 @@ class MysqlSession final : public Session {
   Result write(const Op& op) {
     if (const auto* flush = std::get_if<FlushCounters>(&op)) return mysql_run(connection_, schema_, *flush);
     if (const auto* rows = std::get_if<WriteRows>(&op)) return write(*rows);
+    if (const auto* entries = std::get_if<ForgetOutbox>(&op)) return mysql_run(connection_, *entries);
     return mysql_write_row(connection_, schema_, op);
   }
 
@@ -118,6 +125,7 @@ class MysqlSession final : public Session {
     return write_each(op, [&](const auto& part) { return mysql_run(connection_, schema_, part); });
   }
 
+  const std::string database_;
   MysqlConnection connection_;
   MysqlSchema schema_;
 };
@@ -133,6 +141,9 @@ class MysqlBackend final : public Backend {
   int lone_writers() const override { return 2; }
   std::string counter_ddl() const override { return mysql_counter_ddl(); }
   std::string table_ddl(const NewTable& table) const override { return mysql_table_ddl(table); }
+  std::string outbox_ddl(const Recorded& recorded) const override {
+    return mysql_outbox_ddl(recorded, options_->database);
+  }
 
  private:
   const std::shared_ptr<const conf::BackendOptions> options_;

@@ -175,17 +175,18 @@ Error MysqlConnection::log_in() {
   return {};
 }
 
-// What the server's own configuration may have set otherwise, and what marks this session as sluice's.
+// What the server's own configuration may have set otherwise.
 Error MysqlConnection::begin_session() {
   std::string set =
       "SET sql_mode = 'STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_ZERO_DATE,"
       "NO_ZERO_IN_DATE,NO_AUTO_VALUE_ON_ZERO', time_zone = '+00:00', autocommit = 1, completion_type = 0, "
       "foreign_key_checks = 1, "
-      "unique_checks = 1, sql_safe_updates = 0, @sluice_writer = 1";
+      "unique_checks = 1, sql_safe_updates = 0, @sluice_writer = ''";
   // There it is not this that ends the wait for a lock, but max_statement_time.
   if (is_mariadb_) set += ", innodb_lock_wait_timeout = 86400, max_statement_time = 0";
   limit_ = milliseconds(0);
   read_only_ = false;
+  mark_.clear();
   for (const std::string& sql : {set, std::string("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")}) {
     if (Error failed = execute(sql); failed.failure != Failure::none) return failed;
   }
@@ -262,6 +263,15 @@ Error MysqlConnection::write() {
   if (Error failed = set_read_only(false); failed.failure != Failure::none) return failed;
   const bool is_set = (mysql_->server_status & SERVER_STATUS_AUTOCOMMIT) != 0;
   return is_set ? execute("SET autocommit = 0") : Error{};
+}
+
+Error MysqlConnection::mark(const std::string& writer) {
+  if (mark_ == writer) return {};
+  MysqlQuery query(*this, "SET @sluice_writer = ?", MysqlQuery::Lock::none);
+  query.bind_text(writer);
+  Error failed = query.run();
+  if (failed.failure == Failure::none) mark_ = writer;
+  return failed;
 }
 
 Error MysqlConnection::commit() {

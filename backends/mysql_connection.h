@@ -67,6 +67,8 @@ class MysqlConnection {
   // do better.
   bool was_stale() const { return stale_; }
   int connections() const { return connections_; }  // so far
+  // What triggers find in @sluice_writer from here on; nothing is sent when it is there already.
+  Error mark(const std::string& writer);
   std::size_t packet_max() const { return packet_max_; }
 
   // To be put before a statement that may wait for a lock and has so many bytes of values.
@@ -110,6 +112,7 @@ class MysqlConnection {
   bool read_only_ = false;  // transactions of this session
   int connections_ = 0;
   unsigned last_code_ = 0;
+  std::string mark_;            // as the server knows it
   std::size_t packet_max_ = 0;  // bytes
 
   Deadline deadline_;

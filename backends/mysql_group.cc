@@ -9,6 +9,7 @@
 #include "backends/mysql_batch.h"
 #include "backends/mysql_errors.h"
 #include "backends/mysql_rows.h"
+#include "backends/outbox.h"
 #include "backends/parts.h"
 
 namespace sluice::sql {
@@ -70,6 +71,7 @@ bool MysqlGroup::may_try_again() const { return connection_.last_code() == kMysq
 MysqlGroup::Next MysqlGroup::attempt(Error& error) {
   wrote_ = false;
   error = connection_.write();
+  if (error.failure == Failure::none) error = connection_.mark(outbox_mark(ops_));
   if (error.failure != Failure::none) return Next::end;
   const std::span<const std::size_t> order(order_);
   for (std::size_t begin = 0; begin < order.size();) {

@@ -10,9 +10,11 @@
 #include <variant>
 #include <vector>
 
+#include "backends/outbox.h"
 #include "backends/parts.h"
 #include "backends/postgres_connection.h"
 #include "backends/postgres_counters.h"
+#include "backends/postgres_outbox.h"
 #include "backends/postgres_read_query.h"
 #include "backends/postgres_rows.h"
 #include "backends/postgres_schema.h"
@@ -125,8 +127,9 @@ class PostgresSession final : public Session {
         }
         choose_plans(ops, left);
         const bool at_once = left.size() == 1 && lock_timeout.count() > 0 && has_known_key(*ops[left[0]]);
-        failure = at_once ? attempt_at_once(writes[0], lock_timeout, again)
-                          : attempt(writes, names, lock_timeout, false, again);
+        const std::string mark = outbox_mark(names);
+        failure = at_once ? attempt_at_once(writes[0], lock_timeout, mark, again)
+                          : attempt(writes, names, lock_timeout, mark, false, again);
       }
       if (failure.error.failure == Failure::none) {
         for (std::size_t at = 0; at < left.size(); ++at) results[left[at]] = std::move(writes[at].result());
@@ -162,9 +165,9 @@ class PostgresSession final : public Session {
   // One transaction; as a whole it comes to nothing when a decision refuses. After a failure it is rolled back, and
   // `again` knows whether to try once more.
   PostgresFailure attempt(std::vector<PostgresWrite>& writes, const std::vector<const Op*>& names,
-                          milliseconds lock_timeout, bool whole, Again& again) {
+                          milliseconds lock_timeout, const std::string& mark, bool whole, Again& again) {
     const bool share = share_statements_ && !whole && writes.size() > 1;
-    connection_.begin(lock_timeout);
+    connection_.begin(lock_timeout, mark);
     PostgresFailure failure = postgres_write(connection_, writes, names, share ? &tables_ : nullptr);
     bool raced = false;
     if (failure.error.failure == Failure::none) {
@@ -185,7 +188,8 @@ class PostgresSession final : public Session {
 
   // A write of one row by a statement that finds one row or none: a transaction of each of its steps does no harm, and
   // costs one exchange.
-  PostgresFailure attempt_at_once(PostgresWrite& write, milliseconds lock_timeout, Again& again) {
+  PostgresFailure attempt_at_once(PostgresWrite& write, milliseconds lock_timeout, const std::string& mark,
+                                  Again& again) {
     PostgresFailure failure;
     bool raced = false;
     while (failure.error.failure == Failure::none && !write.done()) {
@@ -193,7 +197,7 @@ class PostgresSession final : public Session {
       PostgresQuery query = write.query(connection_, failure.error);
       if (failure.error.failure != Failure::none) break;
       PostgresReply reply;
-      connection_.begin(lock_timeout);
+      connection_.begin(lock_timeout, mark);
       failure.error = connection_.exchange_and_commit(std::move(query), reply);
       if (failure.error.failure == Failure::none) failure.error = write.take(connection_, reply);
       if (failure.error.failure == Failure::none) continue;
@@ -278,7 +282,7 @@ class PostgresSession final : public Session {
     std::vector<PostgresWrite> writes;
     writes.reserve(op.writes.size());
     for (const RowWrite& write : op.writes) writes.emplace_back(target_of(write));
-    const PostgresFailure failure = attempt(writes, {}, milliseconds{0}, true, again);
+    const PostgresFailure failure = attempt(writes, {}, milliseconds{0}, outbox_mark(op), true, again);
     if (failure.error.failure != Failure::none) return failed(failure.error);
     Result result;
     result.affected = 1;
@@ -323,6 +327,24 @@ class PostgresSession final : public Session {
   Result one(const CheckDurability& op, Again&) { return postgres_run(connection_, op); }
   Result one(const ReadQuery& op, Again& again) { return query(op, again); }
   Result one(const DescribeQuery& op, Again& again) { return query(op, again); }
+  Result one(const CheckOutbox& op, Again&) { return postgres_run(connection_, op); }
+  Result one(const ReadOutbox& op, Again& again) {
+    PostgresReply reply;
+    Result result;
+    result.error = outbox_error(exchange(postgres_query(op), reply, again));
+    for (int i = 0; result.ok() && i < PQntuples(reply.rows.get()); ++i) {
+      result.rows.push_back(postgres_outbox_row(reply.rows.get(), i));
+    }
+    return result;
+  }
+  Result one(const ForgetOutbox& op, Again& again) {
+    const std::string entries = postgres_outbox_entries(op);
+    PostgresReply reply;
+    Result result;
+    result.error = outbox_error(exchange(postgres_forget(entries), reply, again));
+    result.affected = reply.affected();
+    return result;
+  }
   Result one(const ReadCounter& op, Again& again) {
     PostgresReply reply;
     Error error = exchange(postgres_query(op), reply, again);
@@ -375,6 +397,7 @@ class PostgresBackend final : public Backend {
   int lone_writers() const override { return 2; }
   std::string counter_ddl() const override { return postgres_counter_ddl(); }
   std::string table_ddl(const NewTable& table) const override { return postgres_table_ddl(table); }
+  std::string outbox_ddl(const Recorded& recorded) const override { return postgres_outbox_ddl(recorded); }
 
  private:
   const std::shared_ptr<const conf::BackendOptions> options_;

@@ -29,14 +29,13 @@ constexpr milliseconds kPlansAge{5000};
 // COMMIT is not sent after the deadline, but sent before it its answer is worth waiting for.
 constexpr milliseconds kCommitGrace{500};
 
-// What every session needs, whatever the server's defaults are. The writer's mark is for triggers, which do not record
-// what sluice itself writes; a transaction that a frozen proxy has left open does not keep its locks for ever.
+// What every session needs, whatever the server's defaults are. A transaction that a frozen proxy has left open does
+// not keep its locks for ever.
 constexpr const char* kSettings =
     "SELECT set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO, MDY', false),"
     " set_config('extra_float_digits', '1', false), set_config('bytea_output', 'hex', false),"
     " set_config('intervalstyle', 'postgres', false), set_config('default_transaction_isolation', 'read committed',"
-    " false), set_config('idle_in_transaction_session_timeout', '10s', false), set_config('sluice.writer', 'on', "
-    "false),"
+    " false), set_config('idle_in_transaction_session_timeout', '10s', false),"
     " CASE WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
     " THEN set_config('synchronous_commit', 'on', false) END";
 
@@ -155,8 +154,9 @@ void PostgresConnection::close() {
 
 // --- Sending
 
-void PostgresConnection::begin(milliseconds lock_timeout) {
+void PostgresConnection::begin(milliseconds lock_timeout, std::string mark) {
   begin_ = true;
+  mark_ = std::move(mark);
   lock_timeout_wanted_ = lock_timeout;
 }
 
@@ -223,10 +223,18 @@ bool PostgresConnection::send_prelude() {
   if (begins) {
     ok = ok && send(PostgresQuery("BEGIN"), {Sent::Kind::prelude});
     in_transaction_ = true;
+    if (!mark_.empty()) ok = ok && send_mark();
   } else if (!in_transaction_) {
     lock_timeout_wanted_ = milliseconds{0};
   }
   return ok && (begins || !in_transaction_ ? send_planning() && send_settings() : true);
+}
+
+// For this transaction only: others may get the server's session after us, from a pool in between.
+bool PostgresConnection::send_mark() {
+  PostgresQuery query("SELECT set_config('sluice.writer', ");
+  query.sql += query.bind_text(mark_) + ", true)";
+  return send(query, {Sent::Kind::prelude});
 }
 
 bool PostgresConnection::send_planning() {

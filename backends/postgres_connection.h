@@ -53,8 +53,8 @@ class PostgresConnection {
   // plan would read whole tables and lock rows in another order than that of the keys.
   void look_up_by_key(bool wanted) { by_key_wanted_ = wanted; }
   // The next exchange begins a transaction. In it a statement waits for a lock no longer than this; zero: until the
-  // deadline.
-  void begin(std::chrono::milliseconds lock_timeout);
+  // deadline. Its triggers find `mark` as sluice.writer; in one without a mark there is none.
+  void begin(std::chrono::milliseconds lock_timeout, std::string mark = {});
   // Sends the statements in one go and reads what they gave, one reply for each up to the first that failed; those
   // behind it did nothing. The error is one of the connection, which is then closed.
   Error exchange(std::span<const PostgresQuery> queries, std::vector<PostgresReply>& replies);
@@ -107,6 +107,7 @@ class PostgresConnection {
 
   std::string subject() const;
   bool send_prelude();
+  bool send_mark();
   bool send_settings();
   bool send_planning();
   bool send_plain(const char* sql);
@@ -140,6 +141,7 @@ class PostgresConnection {
   std::chrono::milliseconds grace_{0};  // for answers, after the deadline
 
   bool begin_ = false;           // with the next exchange
+  std::string mark_;             // of the transaction that it begins
   bool in_transaction_ = false;  // as far as was sent
   // What the server has been told; negative: not known.
   std::chrono::milliseconds statement_timeout_{-1}, lock_timeout_{-1};

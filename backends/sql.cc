@@ -24,6 +24,9 @@ struct Namer {
   const char* operator()(const CheckDurability&) const { return "check_durability"; }
   const char* operator()(const ReadQuery&) const { return "read_query"; }
   const char* operator()(const DescribeQuery&) const { return "describe_query"; }
+  const char* operator()(const ReadOutbox&) const { return "read_outbox"; }
+  const char* operator()(const ForgetOutbox&) const { return "forget_outbox"; }
+  const char* operator()(const CheckOutbox&) const { return "check_outbox"; }
 };
 
 struct Describer {
@@ -43,6 +46,9 @@ struct Describer {
   std::string operator()(const CheckDurability&) const { return "reading the settings"; }
   std::string operator()(const ReadQuery&) const { return "running the query"; }
   std::string operator()(const DescribeQuery&) const { return "preparing the query"; }
+  std::string operator()(const ReadOutbox& op) const { return "reading the outbox of '" + op.policy + "'"; }
+  std::string operator()(const ForgetOutbox&) const { return "emptying the outbox"; }
+  std::string operator()(const CheckOutbox& op) const { return "checking the outbox of '" + op.recorded.policy + "'"; }
 };
 
 }  // namespace
@@ -52,7 +58,8 @@ std::string describe(const Op& op) { return std::visit(Describer{}, op); }
 const char* name(const Op& op) { return std::visit(Namer{}, op); }
 
 bool is_write(const Op& op) {
-  return is_row_write(op) || std::holds_alternative<FlushCounters>(op) || std::holds_alternative<WriteRows>(op);
+  return is_row_write(op) || std::holds_alternative<FlushCounters>(op) || std::holds_alternative<WriteRows>(op) ||
+         std::holds_alternative<ForgetOutbox>(op);
 }
 
 bool is_row_write(const Op& op) {

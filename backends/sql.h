@@ -142,6 +142,8 @@ struct DescribeQuery {
 };
 
 // The keys of ReplaceRow, MergeRow and DeleteRow name one row: Failure::schema when several rows have the key.
+// `guard`: the policy with an outbox that takes care of its copies of the row itself, so that the write need not be
+// recorded for it (see outbox.h); empty: none.
 // Inserts the row or replaces the listed columns of the one with this key (never another row: a second unique key that
 // collides is Failure::refused). `reset` are columns that get their default. Result.affected: 1 inserted, 0 replaced.
 struct ReplaceRow {
@@ -149,6 +151,7 @@ struct ReplaceRow {
   std::vector<Bound> key;
   std::vector<Bound> values;
   std::vector<std::string> reset;
+  std::string guard = {};
   bool operator==(const ReplaceRow&) const = default;
 };
 
@@ -158,6 +161,7 @@ struct MergeRow {
   std::string table;
   std::vector<Bound> key;
   std::vector<Bound> values;
+  std::string guard = {};
   bool operator==(const MergeRow&) const = default;
 };
 
@@ -165,6 +169,7 @@ struct MergeRow {
 struct DeleteRow {
   std::string table;
   std::vector<Bound> key;
+  std::string guard = {};
   bool operator==(const DeleteRow&) const = default;
 };
 
@@ -198,6 +203,7 @@ struct ModifyRow {
   std::vector<Bound> key;
   std::vector<std::string> columns;
   std::shared_ptr<const RowDecision> decision;
+  std::string guard = {};
   bool operator==(const ModifyRow&) const = default;
 };
 
@@ -268,6 +274,37 @@ struct FlushCounters {
   bool operator==(const FlushCounters&) const = default;
 };
 
+// Which rows are recorded in sluice_outbox when others change them: those of a table, under the columns that are a
+// policy's key (see outbox.h).
+struct Recorded {
+  std::string policy;
+  std::string table;
+  std::vector<std::string> key_columns;
+  bool operator==(const Recorded&) const = default;
+};
+
+// The oldest entries that are there for this policy, of committed changes. Not those beyond some last one: a
+// transaction that took its number first may commit last. Result.rows: {number of the entry, its age in ms, then the
+// key columns as text (bytes as they are)}; without columns: not an entry of a trigger of ours.
+struct ReadOutbox {
+  std::string policy;
+  std::uint32_t limit = 500;
+  std::int64_t after = 0;  // only entries of higher numbers
+  bool operator==(const ReadOutbox&) const = default;
+};
+
+// Deletes exactly the entries of these numbers, as far as they are there still. Result.affected: how many were.
+struct ForgetOutbox {
+  std::vector<std::int64_t> entries;
+  bool operator==(const ForgetOutbox&) const = default;
+};
+
+// Result.rows: one Row of one text for everything that keeps changes from being recorded.
+struct CheckOutbox {
+  Recorded recorded;
+  bool operator==(const CheckOutbox&) const = default;
+};
+
 struct Ping {
   bool operator==(const Ping&) const = default;
 };
@@ -278,7 +315,8 @@ struct CheckDurability {
 };
 
 using Op = std::variant<Ping, Describe, ReadRow, ReadRows, ReplaceRow, MergeRow, DeleteRow, ListRows, ReadCounter,
-                        FlushCounters, ModifyRow, RunStatement, WriteRows, CheckDurability, ReadQuery, DescribeQuery>;
+                        FlushCounters, ModifyRow, RunStatement, WriteRows, CheckDurability, ReadQuery, DescribeQuery,
+                        ReadOutbox, ForgetOutbox, CheckOutbox>;
 
 const char* name(const Op& op);      // "read_row": a metric label
 std::string describe(const Op& op);  // what it does, for messages: "reading a row of 'users'"
@@ -336,6 +374,9 @@ class Backend {
   virtual std::string counter_ddl() const = 0;
   // The statement that creates the table, over several lines, with its remarks as comments.
   virtual std::string table_ddl(const NewTable& table) const = 0;
+  // The statements that create sluice_outbox, unless it is there, and the triggers that record these rows, in place of
+  // those that are there.
+  virtual std::string outbox_ddl(const Recorded& recorded) const = 0;
 };
 
 }  // namespace sluice::sql

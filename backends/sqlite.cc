@@ -12,6 +12,7 @@
 #include "backends/sql.h"
 #include "backends/sqlite_connection.h"
 #include "backends/sqlite_counters.h"
+#include "backends/sqlite_outbox.h"
 #include "backends/sqlite_read_query.h"
 #include "backends/sqlite_rows.h"
 #include "backends/sqlite_schema.h"
@@ -99,6 +100,8 @@ class SqliteSession final : public Session {
   Result read(const ReadCounter& op) { return sqlite_run(reader_, op); }
   Result read(const ReadQuery& op) { return sqlite_run(reader_, op); }
   Result read(const DescribeQuery& op) { return sqlite_run(reader_, op); }
+  Result read(const ReadOutbox& op) { return sqlite_run(reader_, op); }
+  Result read(const CheckOutbox& op) { return sqlite_run(reader_, op); }
   Result read(const Describe& op) {
     SqliteSchema fresh;
     Result result = failed(reader_.execute("BEGIN"));  // for one view of the several pragmas
@@ -112,15 +115,24 @@ class SqliteSession final : public Session {
     return {};  // run() has sent it to the writer
   }
 
-  Result write(const ReplaceRow& op) { return sqlite_run(writer_, schema_, op); }
-  Result write(const MergeRow& op) { return sqlite_run(writer_, schema_, op); }
-  Result write(const DeleteRow& op) { return sqlite_run(writer_, schema_, op); }
+  Result write(const ReplaceRow& op) { return write_guarded(op); }
+  Result write(const MergeRow& op) { return write_guarded(op); }
+  Result write(const DeleteRow& op) { return write_guarded(op); }
   Result write(const FlushCounters& op) { return sqlite_run(writer_, schema_, op); }
-  Result write(const ModifyRow& op) { return sqlite_run(writer_, schema_, op); }
+  Result write(const ModifyRow& op) { return write_guarded(op); }
   Result write(const RunStatement& op) { return sqlite_run(writer_, schema_, op); }
+  Result write(const ForgetOutbox& op) { return sqlite_run(writer_, op); }
   // Inside a savepoint: what is returned as a failure is undone.
   Result write(const WriteRows& op) {
     return write_each(op, [&](const auto& part) { return this->write(part); });
+  }
+  template <class Write>
+  Result write_guarded(const Write& op) {
+    SqliteUnrecorded unrecorded(writer_, op.guard, op.key);
+    Result result = sqlite_run(writer_, schema_, op);
+    if (!result.ok()) return result;
+    Error error = unrecorded.forget();
+    return error.failure == Failure::none ? result : failed(std::move(error));
   }
   template <class Read>
   Result write(const Read&) {
@@ -144,6 +156,7 @@ class SqliteBackend final : public Backend {
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return sqlite_counter_ddl(); }
   std::string table_ddl(const NewTable& table) const override { return sqlite_table_ddl(table); }
+  std::string outbox_ddl(const Recorded& recorded) const override { return sqlite_outbox_ddl(recorded); }
 
  private:
   const std::string name_;

@@ -75,6 +75,14 @@ void check_delays(const PolicyOptions& policy, const Node& table, Mistakes& mist
   mistakes.add(place_of(table, key), std::string(key) + ": the initial delay is longer than the longest");
 }
 
+// Databases cut longer names of triggers short, or refuse them.
+void check_outbox(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  constexpr std::size_t kNameMax = 40;
+  if (policy.invalidation != Invalidation::outbox || policy.name.size() <= kNameMax) return;
+  mistakes.add(place_of(table, "name"), "name: with invalidation = \"outbox\" it has at most " +
+                                            std::to_string(kNameMax) + " characters: triggers are named after it");
+}
+
 void check_read(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
   if (policy.write == WriteMode::none || policy.read != ReadMode::none || table.find("read") == nullptr) return;
   mistakes.add(place_of(table, "read"),
@@ -199,11 +207,29 @@ void check_backends(const Config& config, const std::vector<const Node*>& tables
 }
 
 // Most databases do not tell `Users` from `users`.
-bool same_table(const PolicyOptions& a, const PolicyOptions& b) {
+bool same_name(std::string_view a, std::string_view b) {
   const auto lower = [](unsigned char c) { return std::tolower(c); };
   const auto same = [&](unsigned char x, unsigned char y) { return lower(x) == lower(y); };
-  return !a.table.empty() && a.backend == b.backend &&
-         std::equal(a.table.begin(), a.table.end(), b.table.begin(), b.table.end(), same);
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
+}
+
+bool same_table(const PolicyOptions& a, const PolicyOptions& b) {
+  return !a.table.empty() && a.backend == b.backend && same_name(a.table, b.table);
+}
+
+// The triggers of one would take the place of the other's.
+void check_outboxes(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {
+  const auto has_outbox = [](const PolicyOptions& policy) { return policy.invalidation == Invalidation::outbox; };
+  for (std::size_t i = 0; i < tables.size(); ++i) {
+    const PolicyOptions& late = config.policies[i];
+    const auto end = config.policies.begin() + static_cast<std::ptrdiff_t>(i);
+    const auto early = std::find_if(config.policies.begin(), end, [&](const PolicyOptions& policy) {
+      return has_outbox(policy) && policy.name != late.name && same_name(policy.name, late.name);
+    });
+    if (!has_outbox(late) || early == end) continue;
+    mistakes.add(place_of(*tables[i], "name"), "name: with invalidation = \"outbox\" it has to differ from " +
+                                                   quoted(early->name) + " in more than upper and lower case");
+  }
 }
 
 bool is_counter(const PolicyOptions& policy) { return policy.value == ValueMode::counter; }
@@ -251,12 +277,14 @@ void check_policy(const PolicyOptions& policy, const Node& table, Mistakes& mist
   check_alias(policy, table, mistakes);
   check_delays(policy, table, mistakes);
   check_read(policy, table, mistakes);
+  check_outbox(policy, table, mistakes);
   check_write(policy, table, mistakes);
 }
 
 void check_policies(const Config& config, const std::vector<const Node*>& tables,
                     const std::vector<std::string_view>& backends, Mistakes& mistakes) {
   check_names(config, tables, mistakes);
+  check_outboxes(config, tables, mistakes);
   check_backends(config, tables, backends, mistakes);
   check_templates(config, tables, mistakes);
   check_queries(config, tables, mistakes);

@@ -36,6 +36,12 @@ bool may_reset(const Mapping::Field& field) {
   return !field.is_key && !field.in_primary_key && !field.column.generated;
 }
 
+// Databases may show integers with zeros in front (ZEROFILL).
+std::string_view without_zeros(std::string_view text, sql::ColumnType type) {
+  while (type == sql::ColumnType::integer && text.size() > 1 && text[0] == '0') text.remove_prefix(1);
+  return text;
+}
+
 // A client's name in an error: short enough for a line.
 std::string shortened(std::string_view name) {
   constexpr std::size_t kShown = 64;
@@ -159,6 +165,25 @@ std::string Mapping::key_text(std::span<const sql::Value> values) const {
     all.append(std::to_string(text.size())).append(1, ':').append(text);
   }
   return all;
+}
+
+std::optional<std::string> Mapping::redis_key(std::span<const std::string> texts) const {
+  std::vector<std::string> values;
+  for (const conf::KeyTemplate::Part& part : options_->key.parts()) {
+    if (!part.is_placeholder) continue;
+    const std::size_t at = values.size();
+    if (at >= texts.size()) return {};
+    // A column of text that takes `A` for `a` finds the row of a UUID in lower case, which the key has.
+    const auto text = part.type == conf::KeyTemplate::Type::uuid ? canonical_uuid(texts[at]) : texts[at];
+    if (!text) return {};
+    const auto value = value_of_text(without_zeros(*text, key_[at].type), key_[at]);
+    if (!value) return {};
+    values.push_back(*text_of(*value, key_[at].type));
+  }
+  const std::vector<std::string_view> views(values.begin(), values.end());
+  std::string redis_key = options_->key.format(views);
+  if (texts.size() != values.size() || !key(redis_key)) return {};
+  return redis_key;
 }
 
 std::optional<Copy> Mapping::copy(const sql::Row& row) const {

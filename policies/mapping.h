@@ -45,6 +45,9 @@ class Mapping {
   Checked<std::vector<sql::Bound>> key(std::string_view redis_key) const;
   // What two values of the key columns, in the order of key(), have in common when they are those of one Redis key.
   std::string key_text(std::span<const sql::Value> values) const;
+  // The inverse: the Redis key of the row whose key columns have these texts, as a database writes them. Nullopt when
+  // there is none.
+  std::optional<std::string> redis_key(std::span<const std::string> texts) const;
   // The columns that copy() and expiry() expect, in order.
   const std::vector<std::string>& columns() const { return columns_; }
   // Nullopt when the row is nothing that Redis could hold: a raw NULL, a hash without fields.

@@ -153,6 +153,9 @@ class Policy {
 
   // Background work that is due (a flush), or null. Called about every 20 ms.
   virtual std::unique_ptr<Operation> due(TimePoint now) = 0;
+  // What the last background work met that somebody should know, as a clause for the log; empty: nothing, or it is told
+  // elsewhere.
+  virtual std::string trouble() const { return {}; }
   // Work to be done before exit (flush everything), or null when there is none (left).
   virtual std::unique_ptr<Operation> drain() = 0;
   // Entries known to be unflushed: dirty counters, queued writes. 0 after a complete drain.

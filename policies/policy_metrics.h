@@ -22,6 +22,8 @@ struct PolicyMetrics {
   Count writes_ok, writes_refused, writes_unavailable, writes_unknown, overlaps;
   Count increments, flushes, flushed_rows, flush_errors;
   Count dirty, oldest_dirty_ms;  // gauges, as of the last look
+  Count outbox_rows, outbox_strangers, outbox_errors;
+  Count outbox_oldest_ms, outbox_gaps;  // gauges, as of the last look or check
   Count rejected_commands, unmanaged_writes;
 };
 

@@ -69,4 +69,8 @@ class Proposal {
 
 sql::NewTable proposed_table(const conf::PolicyOptions& options) { return Proposal(options).make(); }
 
+sql::Recorded recorded_rows(const conf::PolicyOptions& options) {
+  return {options.name, options.table, options.key.placeholders()};
+}
+
 }  // namespace sluice::policies

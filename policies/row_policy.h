@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "policies/outbox.h"
 #include "policies/policy.h"
 #include "policies/shared.h"
 
@@ -17,7 +19,8 @@ class RowPolicy : public Policy {
   const conf::PolicyOptions& options() const override { return shared_.options; }
   Handling handling(const resp::CommandInfo& command) const override;
   std::string rejection(const resp::CommandInfo& command) const override;
-  std::unique_ptr<Operation> due(TimePoint) override { return nullptr; }
+  std::unique_ptr<Operation> due(TimePoint now) override { return outbox_ ? outbox_->due(now) : nullptr; }
+  std::string trouble() const override { return outbox_ ? outbox_->trouble() : std::string(); }
   std::unique_ptr<Operation> drain() override { return nullptr; }
   std::uint64_t unflushed() const override { return 0; }
   const PolicyMetrics& metrics() const override { return shared_.metrics; }
@@ -31,6 +34,7 @@ class RowPolicy : public Policy {
 
  private:
   Shared shared_;
+  std::optional<Outbox> outbox_;
   std::vector<Handling> handling_;  // by CommandId
 };
 

@@ -63,6 +63,10 @@ class Check {
       if (column == nullptr) continue;
       const std::string wrong = misfit_of(part.type, column->type);
       if (!wrong.empty()) add(*column, with_name(wrong, part.text));
+      const bool has_outbox = options_.invalidation == conf::Invalidation::outbox;
+      if (has_outbox && column->type == ColumnType::real) {
+        add(*column, "is a real number: with invalidation = \"outbox\" it cannot be part of the key");
+      }
       if (column->generated) add(*column, "is part of the key and computed by the database");
     }
   }

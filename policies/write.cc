@@ -292,8 +292,18 @@ class Write final : public Operation {
   // --- SQL ----------------------------------------------------------------------------------------------------------
 
   static sql::RowWrite row_write(const Part& part) {
-    if (auto blind = part.edit->statement()) return *std::move(blind);
-    return sql::ModifyRow{part.shared->options.table, part.edit->row_key(), part.edit->mapping().columns(), part.edit};
+    const conf::PolicyOptions& options = part.shared->options;
+    auto blind = part.edit->statement();
+    sql::RowWrite write =
+        blind ? *std::move(blind)
+              : sql::ModifyRow{options.table, part.edit->row_key(), part.edit->mapping().columns(), part.edit};
+    if (options.invalidation != conf::Invalidation::outbox) return write;
+    std::visit(
+        [&](auto& one) {
+          if constexpr (requires { one.guard; }) one.guard = options.name;
+        },
+        write);
+    return write;
   }
 
   sql::Op statement() const {

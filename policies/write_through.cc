@@ -44,7 +44,7 @@ class WriteThrough final : public RowPolicy {
   std::unique_ptr<Operation> due(TimePoint now) override {
     constexpr Milliseconds kPause{200};
     constexpr std::size_t kKeysAtOnce = 500;
-    if (shared().forgotten.empty() || now < next_) return nullptr;
+    if (shared().forgotten.empty() || now < next_) return RowPolicy::due(now);
     next_ = now + kPause;
     return make_drop_forgotten(shared(), shared().forgotten.take(kKeysAtOnce));
   }

@@ -10,6 +10,7 @@
 #include "backends/registry.h"
 #include "backends/sql.h"
 #include "conf/reader.h"
+#include "policies/proposed_table.h"
 #include "policies/table_check.h"
 #include "proxy/options.h"
 #include "proxy/redis_check.h"
@@ -87,6 +88,11 @@ class Check {
         continue;
       }
       add_all(table, result.table ? policies::check_table(policy, *result.table) : refusal(result, ""));
+      if (result.table && policy.invalidation == conf::Invalidation::outbox) {
+        result = ask(session, sql::CheckOutbox{policies::recorded_rows(policy)});
+        if (is_lost(result, place)) return false;
+        add_outbox(table, result);
+      }
       if (!is_counter(policy) || std::exchange(counts, true)) continue;
       result = ask(session, sql::Describe{kCounterSource});
       if (is_lost(result, place)) return false;
@@ -104,6 +110,13 @@ class Check {
 
   static Findings refusal(const sql::Result& result, const std::string& advice) {
     return {{false, result.error.message + advice}};
+  }
+
+  void add_outbox(const conf::Place& place, const sql::Result& result) {
+    if (!result.ok()) add(place, {false, result.error.message});
+    for (const sql::Row& row : result.rows) {
+      add(place, {false, "invalidation = \"outbox\": " + std::get<std::string>(row[0])});
+    }
   }
 
   bool is_lost(const sql::Result& result, const conf::Place& place) {

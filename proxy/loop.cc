@@ -462,8 +462,17 @@ void Loop::start_due_work() {
     if (!work) continue;
     background_busy_[policy] = true;
     operations_.start(std::move(work), process_.pools[policy],
-                      [this, policy](const policies::Finish&) { background_busy_[policy] = false; });
+                      [this, policy](const policies::Finish&) { end_due_work(policy); });
   }
+}
+
+void Loop::end_due_work(std::uint32_t policy) {
+  background_busy_[policy] = false;
+  const policies::Policy& owner = router_.policy(policy);
+  const std::string trouble = owner.trouble();
+  if (trouble.empty()) return;
+  const std::string& name = owner.options().name;
+  log_rarely(Level::warning, "background " + name, "policy '" + name + "': " + trouble);
 }
 
 // --- Draining ----------------------------------------------------------------------------------------------------

@@ -159,6 +159,7 @@ class Loop final : private UpstreamUser {
   void close_oldest_unused_pool();
   void look_at_default_user();
   void start_due_work();
+  void end_due_work(std::uint32_t policy);
   void look_at_memory();
   void drain(std::chrono::milliseconds timeout);
   void close_clients();

@@ -28,8 +28,9 @@ struct Item {
   enum class Kind : std::uint8_t {
     counter,
     gauge,
-    highest_ms
-  };  // highest_ms: an age, of which the loops' highest counts
+    highest,    // of the loops' numbers
+    highest_ms  // the same of an age
+  };
   std::string_view name;
   Count T::*count;
   Kind kind;
@@ -125,6 +126,16 @@ constexpr std::array kPolicyItems{
                "Counters with increments not yet in SQL."},
     PolicyItem{"oldest_dirty_ms", &PolicyMetrics::oldest_dirty_ms, PolicyItem::Kind::highest_ms,
                "sluice_policy_oldest_dirty_seconds", "Age of the oldest increment not yet in SQL."},
+    PolicyItem{"outbox_rows", &PolicyMetrics::outbox_rows, PolicyItem::Kind::counter, "sluice_outbox_rows_total",
+               "Recorded changes of others, by what came of them.", "invalidated"},
+    PolicyItem{"outbox_strangers", &PolicyMetrics::outbox_strangers, PolicyItem::Kind::counter,
+               "sluice_outbox_rows_total", "", "no_key"},
+    PolicyItem{"outbox_errors", &PolicyMetrics::outbox_errors, PolicyItem::Kind::counter, "sluice_outbox_errors_total",
+               "Looks at the outbox that failed, to be tried again."},
+    PolicyItem{"outbox_oldest_ms", &PolicyMetrics::outbox_oldest_ms, PolicyItem::Kind::highest_ms,
+               "sluice_outbox_oldest_age_seconds", "Age of the oldest recorded change that is not yet dealt with."},
+    PolicyItem{"outbox_gaps", &PolicyMetrics::outbox_gaps, PolicyItem::Kind::highest, "sluice_outbox_gaps",
+               "What keeps changes of others from being recorded, as of the last check."},
     PolicyItem{"rejected_commands", &PolicyMetrics::rejected_commands, PolicyItem::Kind::counter,
                "sluice_policy_rejected_commands_total", "Commands refused on the policy's keys."},
     PolicyItem{"unmanaged_writes", &PolicyMetrics::unmanaged_writes, PolicyItem::Kind::counter,
@@ -136,7 +147,8 @@ std::uint64_t sum(const Item<T>& item, const std::vector<const T*>& loops) {
   std::uint64_t result = 0;
   for (const T* loop : loops) {
     const std::uint64_t value = (loop->*item.count).value();
-    result = item.kind == Item<T>::Kind::highest_ms ? std::max(result, value) : result + value;
+    const bool highest = item.kind == Item<T>::Kind::highest_ms || item.kind == Item<T>::Kind::highest;
+    result = highest ? std::max(result, value) : result + value;
   }
   return result;
 }

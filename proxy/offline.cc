@@ -116,6 +116,9 @@ void append_modes(std::string& out, const conf::PolicyOptions& options) {
     return;
   }
   append_field(out, "reads", options.fills() ? "cache-aside" : "none");
+  if (options.invalidation == conf::Invalidation::outbox) {
+    append_field(out, "outbox", "what others change in SQL is dropped from the cache, once its triggers are there");
+  }
   append_field(out, "ttl", options.ttl.count() == 0 ? "none" : conf::format_duration(options.ttl));
 }
 
@@ -171,6 +174,10 @@ Printed print_schema(const conf::Config& config, const std::string& policy) {
   out += backend->table_ddl(table) + "\n";
   if (found->value == conf::ValueMode::counter) {
     out += "\n-- The bookkeeping of all counters: once in each database.\n" + backend->counter_ddl() + "\n";
+  }
+  if (found->invalidation == conf::Invalidation::outbox) {
+    out += "\n-- What others do to the rows is recorded here, once in each database, by triggers of each policy.\n" +
+           backend->outbox_ddl(policies::recorded_rows(*found));
   }
   return {kExitClean, std::move(out), {}};
 }

@@ -343,13 +343,16 @@ TEST_F(MysqlRows, ATriggerMakesEveryColumnUncertainUnlessItIsSluicesOwn) {
   EXPECT_TRUE(run(Describe{"users"}).table->find("name")->rewritten);
 }
 
-TEST_F(MysqlRows, SessionsOfSluiceAreMarkedForTriggers) {
+TEST_F(MysqlRows, WritesOfAPolicyWithAnOutboxAreMarkedForTriggers) {
   database.exec(
-      "CREATE TABLE seen (w INT); CREATE TRIGGER t AFTER UPDATE ON users FOR EACH ROW INSERT INTO seen VALUES "
+      "CREATE TABLE seen (w VARCHAR(20)); CREATE TRIGGER t AFTER UPDATE ON users FOR EACH ROW INSERT INTO seen VALUES "
       "(@sluice_writer)");
-  run(merge(1, {{"age", std::int64_t{1}}}));
-  database.exec("UPDATE users SET age = 2 WHERE id = 1");
-  EXPECT_EQ(see("SELECT * FROM seen"), "1;NULL");
+  MergeRow guarded = merge(1, {{"age", std::int64_t{1}}});
+  guarded.guard = "user";
+  run(guarded);
+  run(merge(1, {{"age", std::int64_t{2}}}));
+  database.exec("UPDATE users SET age = 3 WHERE id = 1");
+  EXPECT_EQ(see("SELECT * FROM seen"), ",user,;;NULL");
 }
 
 // --- Statements of the user's own, several writes

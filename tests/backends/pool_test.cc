@@ -65,6 +65,9 @@ class Script {
 struct TableOf {
   std::string operator()(const Ping&) const { return "ping"; }
   std::string operator()(const CheckDurability&) const { return "settings"; }
+  std::string operator()(const ReadOutbox& op) const { return op.policy; }
+  std::string operator()(const ForgetOutbox&) const { return "outbox"; }
+  std::string operator()(const CheckOutbox& op) const { return op.recorded.table; }
   std::string operator()(const RunStatement& op) const { return op.sql; }
   std::string operator()(const ReadQuery& op) const { return op.sql; }
   std::string operator()(const DescribeQuery& op) const { return op.sql; }
@@ -124,6 +127,7 @@ class ScriptedBackend final : public Backend {
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
   std::string table_ddl(const NewTable&) const override { return {}; }
+  std::string outbox_ddl(const Recorded&) const override { return {}; }
 
  private:
   Script& script_;

@@ -50,6 +50,8 @@ std::string EngineDatabase::query(const std::string& sql) {
   return file_ ? file_->query(sql) : database_->connect()->query(sql);
 }
 
+std::unique_ptr<servers::SqlClient> EngineDatabase::connect() const { return database_->connect(); }
+
 void EngineDatabase::exclude_others() { file_ ? file_->exec("BEGIN EXCLUSIVE") : server_->kill(); }
 
 void EngineDatabase::admit_others() { file_ ? file_->exec("COMMIT") : server_->start(); }

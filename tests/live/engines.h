@@ -12,6 +12,7 @@
 
 namespace sluice::servers {
 class ServerProcess;
+class SqlClient;
 class SqlDatabase;
 }  // namespace sluice::servers
 
@@ -33,8 +34,9 @@ class EngineDatabase {
   Engine engine() const { return engine_; }
   std::string url() const;
   void exec(const std::string& sql);
-  std::string query(const std::string& sql);  // the rows as `a|b;c|d`, NULL for NULL
-  void exclude_others();                      // nobody can write: the server is killed, the file locked
+  std::string query(const std::string& sql);            // the rows as `a|b;c|d`, NULL for NULL
+  std::unique_ptr<servers::SqlClient> connect() const;  // another connection to a server
+  void exclude_others();                                // nobody can write: the server is killed, the file locked
   void admit_others();
 
  private:

@@ -54,6 +54,41 @@ class MappingTest : public ::testing::Test {
   conf::PolicyOptions options;
 };
 
+std::string key_of(const Mapping& mapping, const std::vector<std::string>& texts) {
+  return mapping.redis_key(texts).value_or("none");
+}
+
+TEST_F(MappingTest, ARowsKeyIsMadeOfItsTexts) {
+  options.key = key_template("t:{id:int}:{s*}");
+  table.unique_keys = {{"id", "s"}};
+  const Mapping mapping = this->mapping();
+  EXPECT_EQ(key_of(mapping, {"-7", "a:{b} \"'"}), "t:-7:a:{b} \"'");
+  EXPECT_EQ(key_of(mapping, {"007", "007"}), "t:7:007") << "ZEROFILL";
+  EXPECT_EQ(key_of(mapping, {"000", "a"}), "t:0:a");
+  for (const auto& none : std::vector<std::vector<std::string>>{
+           {}, {"7"}, {"7", "a", "b"}, {"7", ""}, {"x", "a"}, {"99999999999999999999", "a"}, {"7", "\xff"}}) {
+    EXPECT_EQ(key_of(mapping, none), "none");
+  }
+  options.key = key_template("t:{s}:x-{id:int}");
+  EXPECT_EQ(key_of(this->mapping(), {"a", "7"}), "t:a:x-7");
+  EXPECT_EQ(key_of(this->mapping(), {"a:b", "7"}), "none") << "no key of the template";
+}
+
+TEST_F(MappingTest, ARowsKeyIsTheOneThatClientsUseHoweverTheDatabaseWritesIt) {
+  const auto with = [&](const std::string& column, const std::string& placeholder, const std::string& text) {
+    options.key = key_template("t:{" + placeholder + "}");
+    table.unique_keys = {{column}};
+    return key_of(mapping(), {text});
+  };
+  EXPECT_EQ(with("b", "b", "true"), "t:1");
+  EXPECT_EQ(with("b", "b", "0"), "t:0");
+  EXPECT_EQ(with("day", "day", "2024-02-29"), "t:2024-02-29");
+  const std::string uuid = "00000000-0000-4000-8000-00000000000A";
+  EXPECT_EQ(with("u", "u:uuid", uuid), "t:00000000-0000-4000-8000-00000000000a");
+  EXPECT_EQ(with("s", "s:uuid", uuid), "t:00000000-0000-4000-8000-00000000000a");
+  EXPECT_EQ(with("x", "x*", std::string("\xff\0:", 3)), std::string("t:\xff\0:", 5));
+}
+
 const char* const kJson =
     R"({"id":1,"i":9007199254740993,"r":0.1,"d":123456789012345678901.50,"s":"a\"\n\u0001é","b":true,)"
     R"("day":"2024-02-29","at":"2024-06-21T00:00:00","tz":"2024-06-21T10:00:00.000500Z","t":"12:00:00",)"

@@ -1,6 +1,9 @@
 // SqlMap, see sql_map.h.
 #include "tests/policies/sql_map.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace sluice::policies::testing {
 
 using sql::ColumnType;
@@ -67,6 +70,11 @@ sql::Result SqlMap::write_all(const sql::WriteRows& all) {
 
 sql::Result SqlMap::run(const sql::Op& op) {
   sql::Result result;
+  std::visit(
+      [this](const auto& one) {
+        if constexpr (requires { one.guard; }) guards.push_back(one.guard);
+      },
+      op);
   if (std::holds_alternative<sql::Describe>(op)) {
     result.table = table_;
   } else if (const auto* read = std::get_if<sql::ReadRow>(&op)) {
@@ -118,6 +126,16 @@ sql::Result SqlMap::run(const sql::Op& op) {
   } else if (const auto* flush = std::get_if<sql::FlushCounters>(&op)) {
     ++flushes;
     for (const sql::CounterDelta& delta : flush->deltas) result.rows.push_back(flush_one(*flush, delta));
+  } else if (const auto* look = std::get_if<sql::ReadOutbox>(&op)) {
+    std::copy_if(outbox.begin(), outbox.end(), std::back_inserter(result.rows),
+                 [&](const sql::Row& row) { return std::get<std::int64_t>(row[0]) > look->after; });
+  } else if (std::holds_alternative<sql::CheckOutbox>(op)) {
+    return result;  // nothing is wrong
+  } else if (const auto* forget = std::get_if<sql::ForgetOutbox>(&op)) {
+    for (const std::int64_t entry : forget->entries) {
+      result.affected += static_cast<std::int64_t>(
+          std::erase_if(outbox, [&](const sql::Row& row) { return row[0] == sql::Value(entry); }));
+    }
   } else {
     result.error = {sql::Failure::schema, "0A000", "not in this double"};
   }

@@ -26,6 +26,8 @@ class SqlMap {
 
   int reads = 0, flushes = 0;
   std::vector<sql::RunStatement> statements;  // that were run
+  std::vector<sql::Row> outbox;               // as ReadOutbox gives them
+  std::vector<std::string> guards;            // of the writes, each as often as it was
   std::string refused_key;                    // counter deltas of this Redis key are refused
 
  private:

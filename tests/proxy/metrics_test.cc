@@ -27,6 +27,7 @@ class FakeBackend final : public sql::Backend {
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
   std::string table_ddl(const sql::NewTable&) const override { return {}; }
+  std::string outbox_ddl(const sql::Recorded&) const override { return {}; }
 
  private:
   class FakeSession final : public sql::Session {
@@ -109,6 +110,13 @@ TEST(Metrics, WritesAreOneFamilyByOutcome) {
   EXPECT_THAT(text, HasSubstr("sluice_policy_writes_total{policy=\"a\",outcome=\"unknown\"} 1\n"));
   const std::string type = "# TYPE sluice_policy_writes_total counter";
   EXPECT_EQ(text.find(type), text.rfind(type));
+}
+
+TEST(Metrics, WhatEveryLoopFindsIsCountedOnce) {
+  policies::PolicyMetrics a, b;
+  a.outbox_gaps.set(1);
+  b.outbox_gaps.set(3);
+  EXPECT_THAT(render({{}, {{"orders", {&a, &b}}}, {}}), HasSubstr("sluice_outbox_gaps{policy=\"orders\"} 3\n"));
 }
 
 TEST(Metrics, TheOldestDirtyCounterIsThatOfAnyLoop) {

@@ -106,6 +106,20 @@ TEST(Schema, IsInTheDialectOfTheBackend) {
   EXPECT_THAT(print_schema(config, "views").output, HasSubstr("utf8mb4_nopad_bin"));
 }
 
+TEST(Schema, OfAnOutboxHasItsTableAndTriggers) {
+  conf::Config config = proxy::config();
+  config.policies[0].invalidation = conf::Invalidation::outbox;
+  for (const auto kind : {conf::BackendOptions::Kind::sqlite, conf::BackendOptions::Kind::postgresql,
+                          conf::BackendOptions::Kind::mysql}) {
+    config.backends[0].kind = kind;
+    const std::string output = print_schema(config, "user").output;
+    EXPECT_THAT(output, HasSubstr("CREATE TABLE IF NOT EXISTS sluice_outbox"));
+    EXPECT_THAT(output, testing::ContainsRegex("CREATE TRIGGER .sluice_outbox_user"));
+    EXPECT_TRUE(output.ends_with(";\n")) << "not ready for a database's shell";
+    EXPECT_THAT(print_schema(config, "views").output, Not(HasSubstr("sluice_outbox")));
+  }
+}
+
 TEST(Schema, OfAnUnknownPolicyIsWrongUse) {
   const Printed printed = print_schema(config(), "nobody");
   EXPECT_EQ(printed.exit_code, 2);
@@ -122,6 +136,13 @@ TEST(Explanation, NamesThePolicyTheRowAndTheCommands) {
   EXPECT_THAT(printed.output, HasSubstr("read      exists expiretime get "));
   EXPECT_THAT(printed.output, HasSubstr("operate   "));
   EXPECT_THAT(printed.output, Not(HasSubstr("alias of")));
+}
+
+TEST(Explanation, TellsOfAnOutbox) {
+  conf::Config config = proxy::config();
+  EXPECT_THAT(print_explanation(config, "user:7").output, Not(HasSubstr("outbox")));
+  config.policies[0].invalidation = conf::Invalidation::outbox;
+  EXPECT_THAT(print_explanation(config, "user:7").output, HasSubstr("outbox    what others change in SQL"));
 }
 
 TEST(Explanation, ResolvesAnAlias) {

@@ -48,6 +48,7 @@ class NoTables final : public sql::Backend {
   int lone_writers() const override { return 0; }
   std::string counter_ddl() const override { return {}; }
   std::string table_ddl(const sql::NewTable&) const override { return {}; }
+  std::string outbox_ddl(const sql::Recorded&) const override { return {}; }
 
  private:
   class Empty final : public sql::Session {

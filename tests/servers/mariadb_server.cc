@@ -17,6 +17,23 @@ std::string program() {
   return std::filesystem::exists(debian) ? debian : "mariadbd";
 }
 
+// As the program mysql does it, which is what DELIMITER is for: the server itself knows where a body ends.
+std::string without_delimiters(std::string sql) {
+  const std::string begin = "DELIMITER //\n", end = "DELIMITER ;\n", mark = "//\n";
+  for (std::size_t at = 0; (at = sql.find(begin, at)) != std::string::npos;) {
+    sql.erase(at, begin.size());
+    std::size_t last = sql.find(end, at);
+    if (last == std::string::npos) last = sql.size();
+    sql.erase(last, end.size());
+    while ((at = sql.find(mark, at)) < last) {
+      sql.replace(at, mark.size(), ";\n");
+      --last;
+    }
+    at = last;
+  }
+  return sql;
+}
+
 class MariadbClient final : public SqlClient {
  public:
   MariadbClient(int port, const std::string& database) : connection_(mysql_init(nullptr), mysql_close) {
@@ -28,7 +45,8 @@ class MariadbClient final : public SqlClient {
     }
   }
 
-  std::string query(const std::string& sql) override {
+  std::string query(const std::string& text) override {
+    const std::string sql = without_delimiters(text);
     if (mysql_real_query(connection_.get(), sql.data(), sql.size()) != 0) fail(sql);
     std::string out;
     for (;;) {
