@@ -2,11 +2,11 @@
 #include "conf/check.h"
 
 #include <algorithm>
-#include <cctype>
 #include <string>
 
 #include "conf/named_sql.h"
 #include "conf/read.h"
+#include "conf/table_name.h"
 #include "conf/words.h"
 
 namespace sluice::conf {
@@ -200,10 +200,12 @@ void check_backends(const Config& config, const std::vector<const Node*>& tables
 
 // Most databases do not tell `Users` from `users`.
 bool same_table(const PolicyOptions& a, const PolicyOptions& b) {
-  const auto lower = [](unsigned char c) { return std::tolower(c); };
-  const auto same = [&](unsigned char x, unsigned char y) { return lower(x) == lower(y); };
-  return !a.table.empty() && a.backend == b.backend &&
-         std::equal(a.table.begin(), a.table.end(), b.table.begin(), b.table.end(), same);
+  return !a.table.empty() && !b.table.empty() && a.backend == b.backend && may_be_same_table(a.table, b.table);
+}
+
+bool depends_on(const PolicyOptions& policy, std::string_view table) {
+  return std::any_of(policy.tables.begin(), policy.tables.end(),
+                     [&](const std::string& listed) { return bare_table(listed) == bare_table(table); });
 }
 
 bool is_counter(const PolicyOptions& policy) { return policy.value == ValueMode::counter; }
@@ -218,9 +220,8 @@ std::string conflict_of(const PolicyOptions& reader, const PolicyOptions& writer
   if (reader.write != WriteMode::none && writer.write != WriteMode::none && reader.write != writer.write) {
     return who + " writes this table in the other way: a table is written through or behind, not both";
   }
-  if (contains(reader.tables, reader.table)) return {};
-  return who + " writes this table: a policy that reads it as well would have to list it in \"tables\"" +
-         ", which is not built yet";
+  if (depends_on(reader, reader.table)) return {};
+  return who + " writes this table: a policy that reads it as well must list it in \"tables\"";
 }
 
 void check_tables(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {

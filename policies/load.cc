@@ -43,7 +43,7 @@ struct Target {
   std::string undropped;              // why the copy, which may be old, could not be dropped
   bool leased = false;                // what is read may be stored
   bool read = false;                  // SQL has answered
-  bool missed = false;                // counted as a miss, or as the hit that it is by now
+  bool counted = false;               // as a miss, or as the hit that it is by now
   Answer found;                       // while the fill is under way
   std::optional<std::int64_t> until;  // when the row's time is over (ttl_column), as Unix time in milliseconds
   std::shared_ptr<const Answer> answer;
@@ -66,12 +66,15 @@ class Load : public Operation {
     }
     if (request_.redis_down && !may_bypass_redis()) return finish_error(upstream_unavailable(), true);
     for (Target& target : targets_) target.redis = !request_.redis_down;
-    if (request_.distrust) return drop_copies();
-    return join(turn);
+    if (request_.acl_user.empty() || request_.redis_down) return begin(turn);
+    state_ = State::awaiting_rights;
+    return CallRedis{{ask_rights(request_.acl_user, request_.args)}};
   }
 
   Step resume(Event event, Turn& turn) override {
     switch (state_) {
+      case State::awaiting_rights:
+        return rights_known(event, turn);
       case State::awaiting_drop:
         return copies_dropped(event, turn);
       case State::awaiting_flight:
@@ -96,6 +99,7 @@ class Load : public Operation {
 
  private:
   enum class State : std::uint8_t {
+    awaiting_rights,
     awaiting_drop,
     awaiting_flight,
     awaiting_schema,
@@ -140,15 +144,16 @@ class Load : public Operation {
   }
   Target& target_of(const std::string& key) { return targets_.size() == 1 ? targets_[0] : targets_[places_.at(key)]; }
 
-  void count_miss(Target& target) {
-    if (!std::exchange(target.missed, true)) shared_.metrics.misses.add();
+  void count(Target& target, bool hit) {
+    if (!std::exchange(target.counted, true)) (hit ? shared_.metrics.hits : shared_.metrics.misses).add();
   }
+  void count_miss(Target& target) { count(target, false); }
 
   // --- Before anything is read
 
   // Without Redis nobody can say what this user may read.
   bool may_bypass_redis() const {
-    const bool may_read = request_.acl_user.empty() || request_.distrust;  // then Redis has been asked
+    const bool may_read = request_.acl_user.empty() || granted_;
     return options_.on_redis_down == conf::OnRedisDown::sql && may_read;
   }
   bool has_query() const { return !options_.query.empty(); }
@@ -159,7 +164,8 @@ class Load : public Operation {
     const bool some_fields = options_.value == conf::ValueMode::hash && reads_fields(request_.command->id) &&
                              request_.args.size() <= kPartFieldsMax + 2;
     asked_ = {kind()};
-    if (request_.command->id == resp::CommandId::exists) asked_ = {"E"};
+    const bool whether = absence_of(request_.command->id, request_.args.size()) == resp::Absence::no_key;
+    if (whether || request_.command->id == resp::CommandId::exists) asked_ = {"E"};
     if (some_fields) {
       asked_ = {"F"};
       asked_.insert(asked_.end(), request_.args.begin() + 2, request_.args.end());
@@ -168,30 +174,31 @@ class Load : public Operation {
     for (const std::string& word : asked_) part_ += std::to_string(word.size()) + ":" + word;
   }
 
-  // Nobody has asked Redis yet whether this user may read the keys.
+  // Nobody else has asked Redis whether this user may read the keys.
+  Step rights_known(const Event& event, Turn& turn) {
+    const resp::Reply* const rights = reply_at(event, 0);
+    if (rights == nullptr) return finish_error(upstream_unavailable(), true);
+    if (const auto denied = denial(*rights)) return finish_error(*denied);
+    granted_ = true;
+    return begin(turn);
+  }
+
+  Step begin(Turn& turn) { return request_.distrust ? drop_copies() : join(turn); }
+
   Step drop_copies() {
     state_ = State::awaiting_drop;
-    const bool asks = !request_.acl_user.empty() && !granted_;
-    if (asks) return CallRedis{{ask_rights(request_.acl_user, request_.args)}};
-    granted_ = true;
     CallRedis call;
     for (const Target& target : targets_) call.commands.push_back({&fuse::inval(), {"2", target.key, target.side}});
     return call;
   }
 
   Step copies_dropped(const Event& event, Turn& turn) {
-    const resp::Reply* const reply = reply_at(event, 0);
-    if (reply == nullptr) return finish_error(upstream_unavailable(), true);
-    if (granted_) {
-      for (std::size_t i = 0; i < targets_.size(); ++i) {
-        const resp::Reply* const dropped = reply_at(event, i);
-        if (dropped != nullptr && dropped->is_error()) targets_[i].undropped = dropped->text;
-      }
-      return join(turn);
+    if (reply_at(event, 0) == nullptr) return finish_error(upstream_unavailable(), true);
+    for (std::size_t i = 0; i < targets_.size(); ++i) {
+      const resp::Reply* const dropped = reply_at(event, i);
+      if (dropped != nullptr && dropped->is_error()) targets_[i].undropped = dropped->text;
     }
-    if (const auto denied = denial(*reply)) return finish_error(*denied);
-    granted_ = true;
-    return drop_copies();
+    return join(turn);
   }
 
   // --- Single flight
@@ -225,12 +232,13 @@ class Load : public Operation {
   }
 
   Step wait_for_flights(Turn& turn) {
+    const bool missed = !options_.checks_reads();  // Redis has been asked
     for (Target* target : at(Stage::idle)) {
-      count_miss(*target);
+      if (missed) count_miss(*target);
       shared_.flights.join(target->key, turn.self);
       target->stage = Stage::waiting;
     }
-    shared_.metrics.waits.add();
+    if (missed) shared_.metrics.waits.add();
     state_ = State::awaiting_flight;
     return Park{};
   }
@@ -241,6 +249,7 @@ class Load : public Operation {
       const bool other = landed.answer && !landed.answer->part.empty() && landed.answer->part != part_;
       target.stage = other ? Stage::idle : landed.answer ? Stage::landed : Stage::leasing;
       if (!other) target.answer = std::move(landed.answer);
+      if (target.stage == Stage::landed) count_shared(target);
     }
     const bool leads = any(Stage::leasing);
     if (!leads && find_end() == nullptr && any(Stage::waiting)) return Park{};
@@ -249,6 +258,13 @@ class Load : public Operation {
       target->stage = Stage::idle;
     }
     return leads ? lead(turn) : join(turn);
+  }
+
+  // What another operation has found out.
+  void count_shared(Target& target) {
+    if (target.counted) return;
+    if (!target.answer->hit) shared_.metrics.waits.add();
+    count(target, target.answer->hit);
   }
 
   Step lead(Turn& turn) {
@@ -344,9 +360,10 @@ class Load : public Operation {
   void lease_answered(Target& target, const resp::Reply& reply, Turn& turn) {
     const std::string& verdict = item(reply, 0).text;
     if (verdict == "HIT") {
-      if (!std::exchange(target.missed, true)) shared_.metrics.hits.add();
+      count(target, true);
       Answer found = present(item(reply, 1));
       found.part = part_;
+      found.hit = true;
       return land(target, std::move(found), true, turn);
     }
     count_miss(target);

@@ -75,6 +75,7 @@ struct Answer {
   std::string error;  // failed
   bool close = false;
   std::string part;  // value: what of it the copy is, as the lease says it; empty: all
+  bool hit = false;  // it was in Redis
 };
 
 // Single flight: of those who miss the same key at once one leads, the others wait for its answer.

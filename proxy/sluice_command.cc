@@ -247,6 +247,8 @@ std::string_view name(Handling handling) {
       return "forward";
     case Handling::read:
       return "read";
+    case Handling::load:
+      return "load";
     case Handling::operate:
       return "operate";
     case Handling::guard:
@@ -260,11 +262,8 @@ std::string_view name(Handling handling) {
 }
 
 std::vector<HandledCommands> handled_commands(const policies::Policy& policy) {
-  std::vector<HandledCommands> groups{{Handling::read, {}},
-                                      {Handling::operate, {}},
-                                      {Handling::guard, {}},
-                                      {Handling::invalidate, {}},
-                                      {Handling::reject, {}}};
+  std::vector<HandledCommands> groups{{Handling::read, {}},  {Handling::load, {}},       {Handling::operate, {}},
+                                      {Handling::guard, {}}, {Handling::invalidate, {}}, {Handling::reject, {}}};
   for (std::size_t i = 0; i < static_cast<std::size_t>(resp::CommandId::count); ++i) {
     const resp::CommandInfo& command = resp::command_info(static_cast<resp::CommandId>(i));
     const bool has_keys = command.first_key != 0 || command.has(resp::flag::movable_keys);
