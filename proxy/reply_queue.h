@@ -57,7 +57,7 @@ class ReplyQueue {
     bool close = false;
     std::string reply;
     Buffer after;
-    bool concerns(std::size_t row) const;  // it is not done
+    bool concerns(std::size_t some_row) const;  // it is not done
   };
 
   void clear();
