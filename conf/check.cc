@@ -2,11 +2,11 @@
 #include "conf/check.h"
 
 #include <algorithm>
-#include <cctype>
 #include <string>
 
 #include "conf/named_sql.h"
 #include "conf/read.h"
+#include "conf/table_name.h"
 #include "conf/words.h"
 
 namespace sluice::conf {
@@ -213,10 +213,6 @@ bool same_name(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
 }
 
-bool same_table(const PolicyOptions& a, const PolicyOptions& b) {
-  return !a.table.empty() && a.backend == b.backend && same_name(a.table, b.table);
-}
-
 // The triggers of one would take the place of the other's.
 void check_outboxes(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {
   const auto has_outbox = [](const PolicyOptions& policy) { return policy.invalidation == Invalidation::outbox; };
@@ -232,6 +228,15 @@ void check_outboxes(const Config& config, const std::vector<const Node*>& tables
   }
 }
 
+bool same_table(const PolicyOptions& a, const PolicyOptions& b) {
+  return !a.table.empty() && !b.table.empty() && a.backend == b.backend && may_be_same_table(a.table, b.table);
+}
+
+bool depends_on(const PolicyOptions& policy, std::string_view table) {
+  return std::any_of(policy.tables.begin(), policy.tables.end(),
+                     [&](const std::string& listed) { return bare_table(listed) == bare_table(table); });
+}
+
 bool is_counter(const PolicyOptions& policy) { return policy.value == ValueMode::counter; }
 
 // What is wrong with two policies on one table, if anything. The first reads, the second writes it.
@@ -244,9 +249,8 @@ std::string conflict_of(const PolicyOptions& reader, const PolicyOptions& writer
   if (reader.write != WriteMode::none && writer.write != WriteMode::none && reader.write != writer.write) {
     return who + " writes this table in the other way: a table is written through or behind, not both";
   }
-  if (contains(reader.tables, reader.table)) return {};
-  return who + " writes this table: a policy that reads it as well would have to list it in \"tables\"" +
-         ", which is not built yet";
+  if (depends_on(reader, reader.table)) return {};
+  return who + " writes this table: a policy that reads it as well must list it in \"tables\"";
 }
 
 void check_tables(const Config& config, const std::vector<const Node*>& tables, Mistakes& mistakes) {

@@ -153,6 +153,9 @@ struct PolicyOptions {
   std::string ops_field;
   Duration ack_ttl{3600000};
 
+  // What Redis holds is not passed on as it is: it is looked at first whether it may be, and whether it is to be
+  // renewed.
+  bool checks_reads() const { return !tables.empty() || refresh_ahead > 0; }
   // Reads load absent rows: cache-aside, or any policy that writes (its rows can always be loaded again).
   bool fills() const { return read == ReadMode::cache_aside || write != WriteMode::none; }
   bool operator==(const PolicyOptions&) const = default;

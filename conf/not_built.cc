@@ -21,7 +21,6 @@ constexpr std::array kEntries{
     Entry{"upstream", "url", Refuse::prefix, "rediss://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+cluster://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+sentinel://"},
-    Entry{"policy", "tables", Refuse::always, ""},
     Entry{"policy", "refresh_ahead", Refuse::other, "0"},
     Entry{"policy", "write", Refuse::equal, "write-behind"},
     Entry{"policy", "coalesce", Refuse::equal, "false"},

@@ -194,6 +194,7 @@ void fill_defaults(PolicyOptions& policy, const Node& table) {
   const bool writes = counter || policy.write != WriteMode::none;
   if (table.find("unmanaged_writes") == nullptr && writes) policy.unmanaged_writes = Unmanaged::reject;
   if (table.find("flush_interval") == nullptr && counter) policy.flush_interval = std::chrono::seconds(1);
+  if (!policy.query.empty() && table.find("tables") == nullptr && !policy.table.empty()) policy.tables = {policy.table};
 }
 
 PolicyOptions read_policy(const Node& table, Mistakes& mistakes) {

@@ -42,7 +42,7 @@ void append_fields(std::vector<std::string>& args, CopyChange& change) {
 
 RedisCommand end_arm(const ArmedKey& armed, CopyChange& change, std::int64_t now, std::uint64_t random) {
   const std::string ttl = ttl_of(armed.options, change, now, random);
-  std::vector<std::string> args{"2", armed.key, armed.side, armed.token};
+  std::vector<std::string> args{"2", armed.key, armed.side, armed.token, armed.table};
   switch (change.kind) {
     case Kind::keep:
       args.push_back(ttl);

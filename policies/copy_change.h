@@ -35,6 +35,7 @@ struct ArmedKey {
   const std::string& key;
   const std::string& side;
   const std::string& token;  // of the arm
+  const std::string& table;  // whose version is raised with it; empty: none
 };
 
 // The script call that carries out the change and takes the arm away: APPLY, or ABORT for Kind::keep. A copy that is

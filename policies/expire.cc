@@ -17,18 +17,18 @@ class Expire final : public Operation {
   Expire(Shared& shared, Request request)
       : shared_(shared), options_(shared.options), request_(std::move(request)), side_(side_key(request_.key)) {}
 
-  Step start(Turn&) override {
+  Step start(Turn& turn) override {
     auto wanted = parse_expiry_command(*request_.command, request_.args);
     if (side_.empty()) return finish_error(key_without_side(options_));
-    if (!wanted) return ask(wanted.why());
+    if (!wanted) return ask(wanted.why(), turn);
     wanted_ = *wanted;
-    return ask({});
+    return ask({}, turn);
   }
 
   Step resume(Event event, Turn& turn) override {
     switch (state_) {
       case State::awaiting_rights:
-        return rights_known(event);
+        return rights_known(event, turn);
       case State::awaiting_script:
         return answered(event, turn);
       case State::awaiting_load:
@@ -41,18 +41,24 @@ class Expire final : public Operation {
   enum class State : std::uint8_t { awaiting_rights, awaiting_script, awaiting_load };
 
   // `error` is what to answer instead, once the user's rights are known.
-  Step ask(std::string error) {
+  Step ask(std::string error, Turn& turn) {
     error_ = std::move(error);
-    if (request_.acl_user.empty()) return error_.empty() ? run() : finish_error(error_);
+    if (request_.acl_user.empty()) return begin(turn);
     state_ = State::awaiting_rights;
     return CallRedis{{ask_rights(request_.acl_user, request_.args)}};
   }
 
-  Step rights_known(const Event& event) {
+  Step rights_known(const Event& event, Turn& turn) {
     const resp::Reply* const rights = reply_at(event, 0);
     if (rights == nullptr) return finish_error(upstream_unavailable(), true);
     if (const auto denied = denial(*rights)) return finish_error(*denied);
-    return error_.empty() ? run() : finish_error(error_);
+    return begin(turn);
+  }
+
+  // What depends on tables is loaded first: a copy may be there that is not good any more.
+  Step begin(Turn& turn) {
+    if (!error_.empty()) return finish_error(error_);
+    return shared_.depends_on.empty() ? run() : load(turn);
   }
 
   // A copy that may be old is not read.
@@ -94,6 +100,7 @@ class Expire final : public Operation {
     read.args = {std::string(read.command->name), request_.key};
     read.key = request_.key;
     read.version = request_.version;
+    read.distrust = request_.distrust && !drops_;
     state_ = State::awaiting_load;
     load_ = make_load(shared_, std::move(read));
     return loading(load_->start(turn));

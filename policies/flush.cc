@@ -12,6 +12,7 @@
 #include "policies/inspect.h"
 #include "policies/replies.h"
 #include "policies/rights.h"
+#include "policies/tables.h"
 #include "resp/integer.h"
 
 namespace sluice::policies {
@@ -115,6 +116,8 @@ class Flush : public Operation {
         return counters_read(event, turn);
       case State::awaiting_commit:
         return committed(std::get<SqlDone>(event).result, turn);
+      case State::awaiting_touch:
+        return touched(event, turn);
       case State::awaiting_clean:
         return cleaned(event, turn);
       case State::awaiting_rest:
@@ -133,6 +136,7 @@ class Flush : public Operation {
     awaiting_schema,
     awaiting_counters,
     awaiting_commit,
+    awaiting_touch,
     awaiting_clean,
     awaiting_rest,
   };
@@ -259,12 +263,25 @@ class Flush : public Operation {
       return fail(sql_failed(options_, result.error));
     }
     metrics_.flushes.add();
+    const std::int64_t before = rows_;
     std::size_t at = 0;
     for (Entry& entry : batch_) {
       if (entry.delta.inc.empty()) continue;
       if (at >= result.rows.size()) return fail(not_fitting(options_, "SQL did not answer for every counter"));
       take_verdict(entry, result.rows[at++], turn.now);
     }
+    return rows_ > before ? touch(turn) : clean(turn);
+  }
+
+  // Who caches rows of the table learns of it before the counters are clean: else nobody would come back to it.
+  Step touch(Turn& turn) {
+    state_ = State::awaiting_touch;
+    return CallRedis{{tables::touch({counters_.shared.table}, make_token(turn))}};
+  }
+
+  Step touched(const Event& event, Turn& turn) {
+    const resp::Reply* const reply = reply_at(event, 0);
+    if (reply == nullptr || reply->is_error()) return fail(reply == nullptr ? upstream_unavailable() : reply->text);
     return clean(turn);
   }
 

@@ -3,6 +3,8 @@
 
 #include <initializer_list>
 
+#include "policies/tables.h"
+
 namespace sluice::policies::fuse {
 namespace {
 
@@ -30,7 +32,7 @@ constexpr std::string_view kRun = R"lua(
 local function run(D, S, ARGV, now)
 local token = ARGV[1]
 local arms, live, died = {}, 0, false
-local L, N
+local L, N, V
 local side = call('HGETALL', S)
 for i = 1, #side, 2 do
   local field, value = side[i], side[i + 1]
@@ -44,6 +46,7 @@ for i = 1, #side, 2 do
     end
   elseif field == 'L' then L = value
   elseif field == 'N' then N = value
+  elseif field == 'V' then V = value
   end
 end
 if died then
@@ -99,9 +102,9 @@ end
 )lua";
 
 constexpr std::string_view kArm = R"lua(
-if ARGV[4] ~= '' then
+if ARGV[5] ~= '' then
   local found = call('TYPE', D).ok
-  if found ~= 'none' and found ~= ARGV[4] then
+  if found ~= 'none' and found ~= ARGV[5] then
     return {err = 'WRONGTYPE Operation against a key holding the wrong kind of value'}
   end
 end
@@ -110,46 +113,77 @@ taint(S, arms)
 if L or N then call('HDEL', S, 'L', 'N') end
 local old = call('PEXPIRETIME', D)
 local fused = old
-if old == -1 or old > now + ARGV[3] then
-  fused = now + ARGV[3]
+if old == -1 or old > now + ARGV[4] then
+  fused = now + ARGV[4]
   call('PEXPIREAT', D, whole(fused))
 end
-call('HSET', S, 'a:' .. token, string.format('%.0f:%d:%.0f:%.0f', now + ARGV[2], alone and 0 or 1, old, fused))
-keep(S, side, ARGV[2] + 1000)
+local deadline = now + ARGV[3]
+call('HSET', S, 'a:' .. token, string.format('%.0f:%d:%.0f:%.0f', deadline, alone and 0 or 1, old, fused))
+keep(S, side, ARGV[3] + 1000)
+gather(ARGV[2], 'a:' .. token, whole(deadline))
 return alone and 1 or 0
+)lua";
+
+// Each of these is done for every table once, for all its arms of the call. Arms of the dead are looked for now and
+// then; whoever reads the version of the table does so every time.
+constexpr std::string_view kArmTables = R"lua(
+for name, arms in pairs(arms_of) do
+  local key = table_key(name)
+  local first = string.sub(arms[1], 3)
+  bump(key, first)
+  call('HSET', key, unpack(arms))
+  call('PEXPIRE', key, whole(math.max(day, arms[#arms] - now + 1000)))
+  if string.sub(first, 1, 1) == '0' then sweep(key, first, now) end
+end
+)lua";
+
+constexpr std::string_view kApplyTables = R"lua(
+for name, arms in pairs(arms_of) do
+  bump(table_key(name), string.sub(arms[1], 3))
+  call('HDEL', table_key(name), unpack(arms))
+end
+)lua";
+
+constexpr std::string_view kAbortTables = R"lua(
+for name, arms in pairs(arms_of) do call('HDEL', table_key(name), unpack(arms)) end
+)lua";
+
+constexpr std::string_view kInvalTables = R"lua(
+for name, arms in pairs(arms_of) do bump(table_key(name), arms[1]) end
 )lua";
 
 constexpr std::string_view kApply = R"lua(
 local own = 'a:' .. token
 local arm = arms[own]
 arms[own] = nil
+gather(ARGV[2], own)
 call('HDEL', S, own, 'L', 'N')
 if not (arm and string.match(arm, '^%d+:0:')) then
   call('DEL', D)
   taint(S, arms)
   return 0
 end
-if ARGV[2] == 'SET' and ARGV[3] == 'KEEP' then
+if ARGV[3] == 'SET' and ARGV[4] == 'KEEP' then
   local there = call('EXISTS', D) == 1
-  call('SET', D, ARGV[6], 'KEEPTTL')
-  if there then restore(D, arm, ARGV[4]) else revive(D, arm, ARGV[4]) end
-elseif ARGV[2] == 'SET' then
-  if ARGV[3] == '' then call('SET', D, ARGV[6]) else call('SET', D, ARGV[6], ARGV[3], ARGV[4]) end
-elseif ARGV[2] == 'EXPIRE' then
-  if ARGV[4] == '-1' then call('PERSIST', D) else call('PEXPIREAT', D, ARGV[4]) end
-elseif ARGV[2] == 'HDEL' and call('TYPE', D).ok == 'hash' then
-  for i = 6, #ARGV, 7000 do
+  call('SET', D, ARGV[7], 'KEEPTTL')
+  if there then restore(D, arm, ARGV[5]) else revive(D, arm, ARGV[5]) end
+elseif ARGV[3] == 'SET' then
+  if ARGV[4] == '' then call('SET', D, ARGV[7]) else call('SET', D, ARGV[7], ARGV[4], ARGV[5]) end
+elseif ARGV[3] == 'EXPIRE' then
+  if ARGV[5] == '-1' then call('PERSIST', D) else call('PEXPIREAT', D, ARGV[5]) end
+elseif ARGV[3] == 'HDEL' and call('TYPE', D).ok == 'hash' then
+  for i = 7, #ARGV, 7000 do
     call('HDEL', D, unpack(ARGV, i, math.min(i + 6999, #ARGV)))
   end
-  restore(D, arm, ARGV[4])
-elseif ARGV[2] == 'HSET' and call('TYPE', D).ok == 'hash' then
-  store_fields(D, ARGV, 6)
-  restore(D, arm, ARGV[4])
+  restore(D, arm, ARGV[5])
+elseif ARGV[3] == 'HSET' and call('TYPE', D).ok == 'hash' then
+  store_fields(D, ARGV, 7)
+  restore(D, arm, ARGV[5])
 else
   call('DEL', D)
-  if ARGV[2] == 'HSET' and ARGV[5] == '1' then
-    store_fields(D, ARGV, 6)
-    if tonumber(ARGV[4]) > 0 then call('PEXPIRE', D, ARGV[4]) end
+  if ARGV[3] == 'HSET' and ARGV[6] == '1' then
+    store_fields(D, ARGV, 7)
+    if tonumber(ARGV[5]) > 0 then call('PEXPIRE', D, ARGV[5]) end
   end
 end
 return 1
@@ -159,23 +193,40 @@ constexpr std::string_view kAbort = R"lua(
 local own = 'a:' .. token
 local arm = arms[own]
 call('HDEL', S, own, 'L', 'N')
-if arm and string.match(arm, '^%d+:0:') and call('EXISTS', D) == 1 then restore(D, arm, ARGV[2]) end
+if arm and string.match(arm, '^%d+:0:') and call('EXISTS', D) == 1 then restore(D, arm, ARGV[3]) end
+gather(ARGV[2], own)
 return 1
 )lua";
 
+constexpr std::string_view kLeaseAny = R"lua(
+local kind, first, version, stale = ARGV[3], 4
+)lua";
+
+// A copy, or a memory of an absent row, that was made of other versions goes.
+constexpr std::string_view kLeaseChecked = R"lua(
+local kind, first, version, stale = ARGV[4], 5, versions(ARGV[3], token, now, true).text, 0
+if V ~= version then
+  stale = call('DEL', D)
+  if N then
+    call('HDEL', S, 'N')
+    stale = 1
+    N = nil
+  end
+end
+)lua";
+
 constexpr std::string_view kLease = R"lua(
-local kind = ARGV[3]
 local found, failed
 if kind == 'E' then
   found = call('EXISTS', D) == 1 and ''
 elseif kind == 'F' then
   if call('EXISTS', D) == 1 then
-    local values = redis.pcall('HMGET', D, unpack(ARGV, 4))
+    local values = redis.pcall('HMGET', D, unpack(ARGV, first))
     if values.err then return {err = values.err} end
     found = {}
     for i, text in ipairs(values) do
       if text then
-        found[#found + 1] = ARGV[i + 3]
+        found[#found + 1] = ARGV[i + first - 1]
         found[#found + 1] = text
       end
     end
@@ -188,11 +239,12 @@ if found then return {'HIT', found} end
 if N and tonumber(N) > now then return {'NEG'} end
 if L and string.match(L, '^(.*):%d+$') ~= token then
   local left = tonumber(string.match(L, '%d+$')) - now
-  if left > 0 then return {'WAIT', left} end
+  if left > 0 then return {'WAIT', left, stale} end
 end
+if ARGV[2] == '0' then return {'NONE'} end
 call('HSET', S, 'L', token .. ':' .. whole(now + ARGV[2]))
 keep(S, side, ARGV[2] + 1000)
-return {'LEASE'}
+return {'LEASE', version, stale}
 )lua";
 
 // A copy made behind a fuse: the expiry that it is to have after the write.
@@ -206,6 +258,17 @@ local function remember(D, S, arms, wanted)
 end
 )lua";
 
+constexpr std::string_view kFillAny = R"lua(
+local first, version, changed, armed = 7
+)lua";
+
+// A version that is gone is another one. What is there and was made of others is no value to answer.
+constexpr std::string_view kFillChecked = R"lua(
+local seen = versions(ARGV[7], token, now, false)
+local first, version, changed, armed = 9, seen.text, seen.text ~= ARGV[8], seen.armed
+if V ~= version then call('DEL', D) end
+)lua";
+
 constexpr std::string_view kFill = R"lua(
 local kind, what, ttl, till = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6])
 local over = till and till <= now
@@ -215,22 +278,27 @@ local found, failed = value(D, kind)
 if mine or (what ~= 'NONE' and not found) then call('HDEL', S, 'L') end
 if failed then return failed end
 if found then return {'PRESENT', found} end
-if not mine or what == 'NONE' then
+if not mine or changed or what == 'NONE' then
   if what == 'VALUE' then call('HDEL', S, 'N') end
   return over and {'EXPIRED', 0} or {'REFUSED'}
 end
 if till and not over then ttl = math.min(ttl > 0 and ttl or 1e15, till - now) end
 local wanted = ttl > 0 and whole(now + ttl) or '-1'
-if live > 0 then ttl = math.min(ttl > 0 and ttl or 1e15, tonumber(ARGV[5])) end
+if live > 0 or armed then ttl = math.min(ttl > 0 and ttl or 1e15, tonumber(ARGV[5])) end
 if what == 'ABSENT' then
   if live == 0 and ttl > 0 and not over then
     call('HSET', S, 'N', whole(now + ttl))
+    if version then call('HSET', S, 'V', version) end
     keep(S, side, ttl)
   end
   return over and {'EXPIRED', 1} or {'STORED'}
 end
 call('HDEL', S, 'N')
-if kind == 'S' then call('SET', D, ARGV[7]) else store_fields(D, ARGV, 7) end
+if kind == 'S' then call('SET', D, ARGV[first]) else store_fields(D, ARGV, first) end
+if version then
+  call('HSET', S, 'V', version)
+  keep(S, side, ttl > 0 and ttl or day)
+end
 if ttl > 0 then call('PEXPIRE', D, whole(ttl)) end
 if live > 0 then remember(D, S, arms, wanted) end
 return {'STORED'}
@@ -277,8 +345,9 @@ return {1, found}
 
 constexpr std::string_view kInval = R"lua(
 local dropped = call('DEL', D)
-call('HDEL', S, 'L', 'N')
+call('HDEL', S, 'L', 'N', 'V')
 taint(S, arms)
+gather(ARGV[2] or '', token)
 return dropped
 )lua";
 
@@ -306,50 +375,63 @@ for i = 1, #KEYS, 2 do
   end
   replies[#replies + 1] = reply or false
 end
-return replies
 )lua";
 
-// `functions` are what the body calls.
-Script make(std::string_view name, std::initializer_list<std::string_view> functions, std::string_view body) {
+// `functions` are what the body calls, `last` is done when it was run for every pair.
+Script make(std::string_view name, std::initializer_list<std::string_view> functions,
+            std::initializer_list<std::string_view> body, std::string_view last = {}) {
   std::string text(kCommon);
   for (const std::string_view function : functions) text.append(function);
-  return make_batch_script(name, text.append(kRun).append(body).append(kEach));
+  text.append(kRun);
+  for (const std::string_view part : body) text.append(part);
+  return make_batch_script(name, text.append(kEach).append(last).append("return replies"));
 }
 
 }  // namespace
 
 const Script& arm() {
-  static const Script script = make("arm", {}, kArm);
+  static const Script script = make("arm", {tables::functions()}, {kArm}, kArmTables);
   return script;
 }
 
 const Script& apply() {
-  static const Script script = make("apply", {kStoreFields, kRestore}, kApply);
+  static const Script script = make("apply", {tables::functions(), kStoreFields, kRestore}, {kApply}, kApplyTables);
   return script;
 }
 
 const Script& abort() {
-  static const Script script = make("abort", {kRestore}, kAbort);
+  static const Script script = make("abort", {tables::functions(), kRestore}, {kAbort}, kAbortTables);
   return script;
 }
 
 const Script& lease() {
-  static const Script script = make("lease", {kValue}, kLease);
+  static const Script script = make("lease", {kValue}, {kLeaseAny, kLease});
+  return script;
+}
+
+const Script& lease_checked() {
+  static const Script script = make("lease_checked", {tables::functions(), kValue}, {kLeaseChecked, kLease});
   return script;
 }
 
 const Script& fill() {
-  static const Script script = make("fill", {kValue, kStoreFields, kRemember}, kFill);
+  static const Script script = make("fill", {kValue, kStoreFields, kRemember}, {kFillAny, kFill});
+  return script;
+}
+
+const Script& fill_checked() {
+  static const Script script =
+      make("fill_checked", {tables::functions(), kValue, kStoreFields, kRemember}, {kFillChecked, kFill});
   return script;
 }
 
 const Script& expire() {
-  static const Script script = make("expire", {kValue}, kExpire);
+  static const Script script = make("expire", {kValue}, {kExpire});
   return script;
 }
 
 const Script& inval() {
-  static const Script script = make("inval", {}, kInval);
+  static const Script script = make("inval", {tables::functions()}, {kInval}, kInvalTables);
   return script;
 }
 

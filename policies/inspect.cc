@@ -2,8 +2,10 @@
 #include "policies/inspect.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
+#include "policies/fuse_scripts.h"
 #include "policies/json.h"
 #include "policies/query_mapping.h"
 #include "policies/replies.h"
@@ -56,11 +58,24 @@ class Inspection : public Operation {
   Step look(Turn& turn) {
     if (request_.verb == Verb::dbget) return need_schema(turn);
     state_ = State::awaiting_copy;
+    if (looks_whether_good()) return look_whether_good(turn);
     return CallRedis{{{nullptr, {is_hash() ? "HGETALL" : "GET", request_.key}}}};
   }
 
+  bool looks_whether_good() const { return request_.verb == Verb::source && !shared_.depends_on.empty(); }
+
+  // As a read would, but for the lease.
+  Step look_whether_good(Turn& turn) {
+    const std::string side = side_key(request_.key);
+    if (side.empty()) return finish_error(key_without_side(options_));
+    return CallRedis{{{&fuse::lease_checked(),
+                       {"2", request_.key, side, make_token(turn), "0", shared_.depends_on, is_hash() ? "H" : "S"}}}};
+  }
+
   Step copy_read(const Event& event, Turn& turn) {
-    const resp::Reply* const reply = reply_at(event, 0);
+    const resp::Reply* reply = reply_at(event, 0);
+    const bool says_whether = reply != nullptr && !reply->is_error() && looks_whether_good();
+    if (says_whether) reply = &item(*reply, item(*reply, 0).text == "HIT" ? 1 : SIZE_MAX);
     if (reply == nullptr) {
       status_.last_error = upstream_unavailable();
     } else if (reply->is_error()) {

@@ -42,14 +42,16 @@ struct Target {
   bool redis = true;                  // ask and fill Redis
   std::string undropped;              // why the copy, which may be old, could not be dropped
   bool leased = false;                // what is read may be stored
+  std::string versions;               // of the tables it depends on, before SQL was asked
   bool read = false;                  // SQL has answered
-  bool missed = false;                // counted as a miss, or as the hit that it is by now
+  bool counted = false;               // as a miss, or as the hit that it is by now
   Answer found;                       // while the fill is under way
   std::optional<std::int64_t> until;  // when the row's time is over (ttl_column), as Unix time in milliseconds
   std::shared_ptr<const Answer> answer;
 };
 
 using Stage = Target::Stage;
+using Share = Flights::Share;
 
 // Each step does its part for all keys that are at this stage, in one call.
 class Load : public Operation {
@@ -66,12 +68,15 @@ class Load : public Operation {
     }
     if (request_.redis_down && !may_bypass_redis()) return finish_error(upstream_unavailable(), true);
     for (Target& target : targets_) target.redis = !request_.redis_down;
-    if (request_.distrust) return drop_copies();
-    return join(turn);
+    if (request_.acl_user.empty() || request_.redis_down) return begin(turn);
+    state_ = State::awaiting_rights;
+    return CallRedis{{ask_rights(request_.acl_user, request_.args)}};
   }
 
   Step resume(Event event, Turn& turn) override {
     switch (state_) {
+      case State::awaiting_rights:
+        return rights_known(event, turn);
       case State::awaiting_drop:
         return copies_dropped(event, turn);
       case State::awaiting_flight:
@@ -96,6 +101,7 @@ class Load : public Operation {
 
  private:
   enum class State : std::uint8_t {
+    awaiting_rights,
     awaiting_drop,
     awaiting_flight,
     awaiting_schema,
@@ -140,18 +146,20 @@ class Load : public Operation {
   }
   Target& target_of(const std::string& key) { return targets_.size() == 1 ? targets_[0] : targets_[places_.at(key)]; }
 
-  void count_miss(Target& target) {
-    if (!std::exchange(target.missed, true)) shared_.metrics.misses.add();
+  void count(Target& target, bool hit) {
+    if (!std::exchange(target.counted, true)) (hit ? shared_.metrics.hits : shared_.metrics.misses).add();
   }
+  void count_miss(Target& target) { count(target, false); }
 
   // --- Before anything is read
 
   // Without Redis nobody can say what this user may read.
   bool may_bypass_redis() const {
-    const bool may_read = request_.acl_user.empty() || request_.distrust;  // then Redis has been asked
+    const bool may_read = request_.acl_user.empty() || granted_;
     return options_.on_redis_down == conf::OnRedisDown::sql && may_read;
   }
   bool has_query() const { return !options_.query.empty(); }
+  bool is_versioned() const { return !shared_.depends_on.empty(); }
   const char* kind() const { return options_.value == conf::ValueMode::hash ? "H" : "S"; }
 
   // What a lease is to answer if the value is there: no more of it than the command needs.
@@ -159,7 +167,8 @@ class Load : public Operation {
     const bool some_fields = options_.value == conf::ValueMode::hash && reads_fields(request_.command->id) &&
                              request_.args.size() <= kPartFieldsMax + 2;
     asked_ = {kind()};
-    if (request_.command->id == resp::CommandId::exists) asked_ = {"E"};
+    const bool whether = absence_of(request_.command->id, request_.args.size()) == resp::Absence::no_key;
+    if (whether || request_.command->id == resp::CommandId::exists) asked_ = {"E"};
     if (some_fields) {
       asked_ = {"F"};
       asked_.insert(asked_.end(), request_.args.begin() + 2, request_.args.end());
@@ -168,30 +177,31 @@ class Load : public Operation {
     for (const std::string& word : asked_) part_ += std::to_string(word.size()) + ":" + word;
   }
 
-  // Nobody has asked Redis yet whether this user may read the keys.
+  // Nobody else has asked Redis whether this user may read the keys.
+  Step rights_known(const Event& event, Turn& turn) {
+    const resp::Reply* const rights = reply_at(event, 0);
+    if (rights == nullptr) return finish_error(upstream_unavailable(), true);
+    if (const auto denied = denial(*rights)) return finish_error(*denied);
+    granted_ = true;
+    return begin(turn);
+  }
+
+  Step begin(Turn& turn) { return request_.distrust ? drop_copies() : join(turn); }
+
   Step drop_copies() {
     state_ = State::awaiting_drop;
-    const bool asks = !request_.acl_user.empty() && !granted_;
-    if (asks) return CallRedis{{ask_rights(request_.acl_user, request_.args)}};
-    granted_ = true;
     CallRedis call;
     for (const Target& target : targets_) call.commands.push_back({&fuse::inval(), {"2", target.key, target.side}});
     return call;
   }
 
   Step copies_dropped(const Event& event, Turn& turn) {
-    const resp::Reply* const reply = reply_at(event, 0);
-    if (reply == nullptr) return finish_error(upstream_unavailable(), true);
-    if (granted_) {
-      for (std::size_t i = 0; i < targets_.size(); ++i) {
-        const resp::Reply* const dropped = reply_at(event, i);
-        if (dropped != nullptr && dropped->is_error()) targets_[i].undropped = dropped->text;
-      }
-      return join(turn);
+    if (reply_at(event, 0) == nullptr) return finish_error(upstream_unavailable(), true);
+    for (std::size_t i = 0; i < targets_.size(); ++i) {
+      const resp::Reply* const dropped = reply_at(event, i);
+      if (dropped != nullptr && dropped->is_error()) targets_[i].undropped = dropped->text;
     }
-    if (const auto denied = denial(*reply)) return finish_error(*denied);
-    granted_ = true;
-    return drop_copies();
+    return join(turn);
   }
 
   // --- Single flight
@@ -225,12 +235,13 @@ class Load : public Operation {
   }
 
   Step wait_for_flights(Turn& turn) {
+    const bool missed = !options_.checks_reads();  // Redis has been asked
     for (Target* target : at(Stage::idle)) {
-      count_miss(*target);
+      if (missed) count_miss(*target);
       shared_.flights.join(target->key, turn.self);
       target->stage = Stage::waiting;
     }
-    shared_.metrics.waits.add();
+    if (missed) shared_.metrics.waits.add();
     state_ = State::awaiting_flight;
     return Park{};
   }
@@ -241,6 +252,7 @@ class Load : public Operation {
       const bool other = landed.answer && !landed.answer->part.empty() && landed.answer->part != part_;
       target.stage = other ? Stage::idle : landed.answer ? Stage::landed : Stage::leasing;
       if (!other) target.answer = std::move(landed.answer);
+      if (target.stage == Stage::landed) count_shared(target);
     }
     const bool leads = any(Stage::leasing);
     if (!leads && find_end() == nullptr && any(Stage::waiting)) return Park{};
@@ -249,6 +261,13 @@ class Load : public Operation {
       target->stage = Stage::idle;
     }
     return leads ? lead(turn) : join(turn);
+  }
+
+  // What another operation has found out.
+  void count_shared(Target& target) {
+    if (target.counted) return;
+    if (!target.answer->hit) shared_.metrics.waits.add();
+    count(target, target.answer->hit);
   }
 
   Step lead(Turn& turn) {
@@ -264,7 +283,7 @@ class Load : public Operation {
     const auto error = shared_.schema.take(event, turn);
     if (!error) return map_keys(turn);
     shared_.metrics.load_errors.add();
-    for (Target* target : at(Stage::leasing)) land(*target, sql_answer(*error), true, turn);
+    for (Target* target : at(Stage::leasing)) land(*target, sql_answer(*error), Share::early, turn);
     if (error->failure == sql::Failure::unavailable) give_up_rest(sql_answer(*error));
     return go_on(turn);
   }
@@ -286,7 +305,7 @@ class Load : public Operation {
     for (Target* target : at(Stage::leasing)) {
       auto key = has_query() ? query_parameters(options_, target->key) : mapping_->key(target->key);
       if (!key) {
-        land(*target, {}, true, turn);  // no row can have this key: it stays absent, SQL is not asked
+        land(*target, {}, Share::early, turn);  // no row can have this key: it stays absent, SQL is not asked
         continue;
       }
       target->row_key = std::move(*key);
@@ -321,8 +340,9 @@ class Load : public Operation {
     CallRedis call;
     for (const Target* target : at(Stage::leasing)) {
       shared_.flights.seal(target->key);
-      RedisCommand lease{&fuse::lease(),
+      RedisCommand lease{is_versioned() ? &fuse::lease_checked() : &fuse::lease(),
                          {"2", target->key, target->side, token_, std::to_string(options_.load_timeout.count())}};
+      if (is_versioned()) lease.args.push_back(shared_.depends_on);
       lease.args.insert(lease.args.end(), asked_.begin(), asked_.end());
       call.commands.push_back(std::move(lease));
     }
@@ -343,26 +363,29 @@ class Load : public Operation {
 
   void lease_answered(Target& target, const resp::Reply& reply, Turn& turn) {
     const std::string& verdict = item(reply, 0).text;
+    if (item(reply, 2).integer == 1) shared_.metrics.stale.add();
     if (verdict == "HIT") {
-      if (!std::exchange(target.missed, true)) shared_.metrics.hits.add();
+      count(target, true);
       Answer found = present(item(reply, 1));
       found.part = part_;
-      return land(target, std::move(found), true, turn);
+      found.hit = true;
+      return land(target, std::move(found), Share::early, turn);
     }
     count_miss(target);
     if (reply.is_error()) return lease_failed(target, reply.text, turn);
     if (verdict == "NEG") {
       shared_.metrics.negative_hits.add();
-      return land(target, {}, true, turn);
+      return land(target, {}, Share::early, turn);
     }
     shared_.flights.reopen(target.key);
     if (verdict == "WAIT") return look_again(target, Milliseconds(item(reply, 1).integer), turn);
     target.leased = true;
+    target.versions = item(reply, 1).text;
     target.stage = Stage::reading;
   }
 
   void lease_failed(Target& target, const std::string& error, Turn& turn) {
-    if (error.starts_with("WRONGTYPE")) return land(target, failure(error), true, turn);
+    if (error.starts_with("WRONGTYPE")) return land(target, failure(error), Share::early, turn);
     if (!refuses_writes(error)) return without_redis(target, error, false, turn);
     shared_.flights.reopen(target.key);  // Redis is full or a replica: SQL has the row all the same
     target.stage = Stage::reading;
@@ -372,7 +395,7 @@ class Load : public Operation {
     if (!may_bypass_redis()) {
       Answer answer = failure(error);
       answer.close = close;
-      return land(target, std::move(answer), true, turn);
+      return land(target, std::move(answer), Share::early, turn);
     }
     target.redis = false;
     shared_.flights.reopen(target.key);
@@ -454,6 +477,7 @@ class Load : public Operation {
     left = std::max(left, Milliseconds(1));
     const std::vector<Target*> wanted = batch();
     for (const Target* target : wanted) {
+      shared_.flights.mark(target->key);
       if (!target->redis) shared_.flights.seal(target->key);
     }
     if (has_query()) return CallSql{query_of(options_, wanted[0]->row_key), left};
@@ -543,7 +567,7 @@ class Load : public Operation {
     target.read = true;
     target.stage = Stage::filling;
     if (copy) target.found = {Answer::Kind::value, std::move(*copy), {}, false, {}};
-    if (!target.redis) land(target, is_over(target) ? Answer{} : std::move(target.found), true, turn);
+    if (!target.redis) land(target, is_over(target) ? Answer{} : std::move(target.found), Share::early, turn);
   }
 
   // By our own clock: without Redis there is no other.
@@ -561,7 +585,7 @@ class Load : public Operation {
 
   // Nothing was read: the lease is given back, so that nobody waits for it.
   void give_up(Target& target, Answer answer, Turn& turn) {
-    if (!target.leased) return land(target, std::move(answer), true, turn);
+    if (!target.leased) return land(target, std::move(answer), Share::early, turn);
     target.found = std::move(answer);
     target.stage = Stage::filling;
   }
@@ -584,9 +608,10 @@ class Load : public Operation {
     const bool value = target.found.kind == Answer::Kind::value;
     const char* const what = !target.read ? "NONE" : value ? "VALUE" : "ABSENT";
     const Milliseconds ttl = value ? jittered(options_.ttl, options_.ttl_jitter, random) : options_.negative_ttl;
-    RedisCommand command{&fuse::fill(),
+    RedisCommand command{is_versioned() ? &fuse::fill_checked() : &fuse::fill(),
                          {"2", target.key, target.side, token_, kind(), what, std::to_string(ttl.count()),
                           std::to_string(options_.fuse.count()), target.until ? std::to_string(*target.until) : ""}};
+    if (is_versioned()) command.args.insert(command.args.end(), {shared_.depends_on, target.versions});
     const Copy& copy = target.found.copy;
     if (value && options_.value == conf::ValueMode::hash) {
       command.args.insert(command.args.end(), copy.fields.begin(), copy.fields.end());
@@ -603,13 +628,16 @@ class Load : public Operation {
   }
 
   void fill_answered(Target& target, const resp::Reply* reply, Turn& turn) {
-    if (reply == nullptr || reply->is_error()) return land(target, std::move(target.found), !target.read, turn);
+    const Share unread = target.read ? Share::nobody : Share::early;
+    if (reply == nullptr || reply->is_error()) return land(target, std::move(target.found), unread, turn);
     const std::string& verdict = item(*reply, 0).text;
-    if (verdict == "PRESENT") return land(target, present(item(*reply, 1)), true, turn);
+    if (verdict == "PRESENT") return land(target, present(item(*reply, 1)), Share::early, turn);
     if (verdict == "EXPIRED") target.found = {};
     const bool stored = verdict == "STORED" || (verdict == "EXPIRED" && item(*reply, 1).integer == 1);
     if (target.leased && target.read) (stored ? shared_.metrics.fills : shared_.metrics.fills_rejected).add();
-    land(target, std::move(target.found), stored || !target.read, turn);
+    // A table that is written all the time lets nothing be stored: who asked before SQL was need not ask it again.
+    const Share unstored = is_versioned() && target.read ? Share::marked : unread;
+    land(target, std::move(target.found), stored ? Share::early : unstored, turn);
   }
 
   // --- Answers
@@ -627,11 +655,11 @@ class Load : public Operation {
     return failure(sql_failed(options_, error));
   }
 
-  void land(Target& target, Answer answer, bool share, Turn& turn) {
+  void land(Target& target, Answer answer, Share share, Turn& turn) {
     count_miss(target);
     target.stage = Stage::landed;
     target.answer = std::make_shared<const Answer>(std::move(answer));
-    shared_.flights.land(target.key, share ? target.answer : nullptr, turn);
+    shared_.flights.land(target.key, target.answer, share, turn);
   }
 
   Step answer() {

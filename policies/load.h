@@ -1,4 +1,4 @@
-// Load: answers a read that Redis could not answer, from SQL, and stores what it found.
+// Load: answers a read from Redis, if it may be answered from there, or from SQL, and stores what it found.
 #pragma once
 
 #include <memory>

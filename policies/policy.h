@@ -104,6 +104,7 @@ class Operation {
 enum class Handling : std::uint8_t {
   forward,     // unchanged; the reply passes untouched
   read,        // forward; when the reply is that of an absent key (policies/read.h), begin() with Verb::miss
+  load,        // begin() with Verb::miss at once; nothing is forwarded
   operate,     // begin() with Verb::command; nothing is forwarded
   guard,       // forward inside MULTI/EXEC behind guard_command(), which clears the key's lease and negative marker
   invalidate,  // forward, then drop the copy before the reply is passed on
@@ -112,7 +113,7 @@ enum class Handling : std::uint8_t {
 
 enum class Verb : std::uint8_t {
   command,  // `args` is the client's command
-  miss,     // `args` is a read that found nothing, or could not be sent (redis_down)
+  miss,     // `args` is a read that found nothing, or was not sent (redis_down, Handling::load)
   status,
   source,
   dbget,

@@ -19,6 +19,7 @@ class Count {
 
 struct PolicyMetrics {
   Count hits, misses, negative_hits, fills, fills_rejected, waits, load_errors;
+  Count stale;  // copies and memories of absent rows that a table's version has outdated
   Count writes_ok, writes_refused, writes_unavailable, writes_unknown, overlaps;
   Count increments, flushes, flushed_rows, flush_errors;
   Count dirty, oldest_dirty_ms;  // gauges, as of the last look

@@ -51,7 +51,8 @@ std::string reject_text(const conf::PolicyOptions& options, const resp::CommandI
 RowPolicy::RowPolicy(const conf::PolicyOptions& options) : shared_(options), handling_(default_handling(options)) {
   if (options.invalidation == conf::Invalidation::outbox) outbox_.emplace(shared_);
   for (std::size_t i = 0; options.fills() && i < handling_.size(); ++i) {
-    if (is_filled(options.value, static_cast<CommandId>(i))) handling_[i] = Handling::read;
+    if (!is_filled(options.value, static_cast<CommandId>(i))) continue;
+    handling_[i] = options.checks_reads() ? Handling::load : Handling::read;
   }
 }
 

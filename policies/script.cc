@@ -9,6 +9,7 @@
 #include "policies/counter_scripts.h"
 #include "policies/fuse_scripts.h"
 #include "policies/policy.h"
+#include "policies/tables.h"
 #include "resp/encode.h"
 
 namespace sluice::policies {
@@ -83,9 +84,10 @@ std::vector<resp::Reply> split_reply(const Script& script, resp::Reply reply, st
 
 const std::vector<const Script*>& all_scripts() {
   static const std::vector<const Script*> scripts = {
-      &fuse::arm(),     &fuse::apply(),    &fuse::abort(),     &fuse::lease(),    &fuse::fill(),
-      &fuse::inval(),   &fuse::expire(),   &counters::add(),   &counters::load(), &counters::seed(),
-      &counters::set(), &counters::read(), &counters::clean(),
+      &fuse::arm(),           &fuse::apply(),          &fuse::abort(),        &fuse::lease(),
+      &fuse::lease_checked(), &fuse::fill(),           &fuse::fill_checked(), &fuse::inval(),
+      &fuse::expire(),        &tables::touch_script(), &counters::add(),      &counters::load(),
+      &counters::seed(),      &counters::set(),        &counters::read(),     &counters::clean(),
   };
   return scripts;
 }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "policies/replies.h"
+#include "policies/tables.h"
 
 namespace sluice::policies {
 
@@ -98,14 +99,19 @@ void Flights::reopen(const std::string& key) {
   flight.late.clear();
 }
 
-void Flights::land(const std::string& key, const std::shared_ptr<const Answer>& answer, Turn& turn) {
+void Flights::mark(const std::string& key) {
+  Flight& flight = flights_.at(key);
+  flight.marked = flight.early.size();
+}
+
+void Flights::land(const std::string& key, const std::shared_ptr<const Answer>& answer, Share share, Turn& turn) {
   auto landed = flights_.extract(key);
   Flight& flight = landed.mapped();
   std::vector<OperationId> again = std::move(flight.late);
-  if (!answer) {
-    again.insert(again.begin(), flight.early.begin(), flight.early.end());
-    flight.early.clear();
-  }
+  const std::size_t shares = share == Share::early ? flight.early.size() : share == Share::marked ? flight.marked : 0;
+  const auto last = flight.early.begin() + static_cast<std::ptrdiff_t>(shares);
+  again.insert(again.begin(), last, flight.early.end());
+  flight.early.erase(last, flight.early.end());
   for (const OperationId id : flight.early) tell(id, key, answer, turn);
   if (again.empty()) return;
   tell(again.front(), key, nullptr, turn);
@@ -126,6 +132,8 @@ std::vector<Flights::Landed> Flights::take(OperationId self) {
 
 void Flights::leave(const std::string& key, OperationId self) {
   Flight& flight = flights_.at(key);
+  const auto marked = flight.early.begin() + static_cast<std::ptrdiff_t>(flight.marked);
+  flight.marked -= static_cast<std::size_t>(std::count(flight.early.begin(), marked, self));
   std::erase(flight.early, self);
   std::erase(flight.late, self);
 }
@@ -142,6 +150,13 @@ std::vector<std::string> Forgotten::take(std::size_t most) {
   }
   return taken;
 }
+
+Shared::Shared(const conf::PolicyOptions& o)
+    : options(o),
+      table(tables::version_name(o.table)),
+      depends_on(tables::version_names(o.tables)),
+      schema(o),
+      slots(o.max_concurrent_loads) {}
 
 std::string make_token(const Turn& turn) {
   std::array<char, 32> token{};

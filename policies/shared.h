@@ -75,6 +75,7 @@ struct Answer {
   std::string error;  // failed
   bool close = false;
   std::string part;  // value: what of it the copy is, as the lease says it; empty: all
+  bool hit = false;  // it was in Redis
 };
 
 // Single flight: of those who miss the same key at once one leads, the others wait for its answer.
@@ -95,8 +96,11 @@ class Flights {
   bool is_led(const std::string& key) const { return flights_.contains(key); }
   void seal(const std::string& key);
   void reopen(const std::string& key);  // the call decided nothing: nobody is late any more
-  // Ends the flight. Without an answer everybody starts over.
-  void land(const std::string& key, const std::shared_ptr<const Answer>& answer, Turn& turn);
+  // SQL is asked now: who has joined so far may have its answer whatever Redis says of it.
+  void mark(const std::string& key);
+  // Who gets the answer; everybody else starts over.
+  enum class Share : std::uint8_t { early, marked, nobody };
+  void land(const std::string& key, const std::shared_ptr<const Answer>& answer, Share share, Turn& turn);
   // For one that was woken: what became of those of its flights that have landed.
   std::vector<Landed> take(OperationId self);
   // One that has not landed is waited for no more.
@@ -105,6 +109,7 @@ class Flights {
  private:
   struct Flight {
     std::vector<OperationId> early, late;
+    std::size_t marked = 0;  // of the early
     bool sealed = false;
   };
   void tell(OperationId who, const std::string& key, const std::shared_ptr<const Answer>& answer, Turn& turn);
@@ -126,9 +131,11 @@ class Forgotten {
 };
 
 struct Shared {
-  explicit Shared(const conf::PolicyOptions& o) : options(o), schema(o), slots(o.max_concurrent_loads) {}
+  explicit Shared(const conf::PolicyOptions& o);
 
   const conf::PolicyOptions& options;
+  const std::string table;       // version_name() of what is written
+  const std::string depends_on;  // version_names() of what is read; empty: on none
   PolicyMetrics metrics;
   Schema schema;
   LoadSlots slots;

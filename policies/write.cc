@@ -5,6 +5,8 @@
 #include "policies/write.h"
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "policies/edit.h"
@@ -237,12 +239,18 @@ class Write final : public Operation {
     if (asks_time()) call.commands.push_back({nullptr, {"TIME"}});
     for (const Part& part : parts_) {
       const conf::PolicyOptions& options = part.shared->options;
-      call.commands.push_back(
-          {&fuse::arm(),
-           {"2", part.key, part.side, token_, std::to_string((options_.write_timeout + kArmMargin).count()),
-            std::to_string(options.fuse.count()), needs_hash(options) ? "hash" : ""}});
+      call.commands.push_back({&fuse::arm(),
+                               {"2", part.key, part.side, token_, table_of(part),
+                                std::to_string((options_.write_timeout + kArmMargin).count()),
+                                std::to_string(options.fuse.count()), needs_hash(options) ? "hash" : ""}});
     }
     return call;
+  }
+
+  // Whose version tells others of the write; none when SQL has no part in it.
+  const std::string& table_of(const Part& part) const {
+    static const std::string none;
+    return forgets_only() || part.edit->only_cached() ? none : part.shared->table;
   }
 
   // DEL and EXPIRE do not mind what they find.
@@ -362,8 +370,17 @@ class Write final : public Operation {
   Step apply(Turn& turn) {
     state_ = State::awaiting_end;
     CallRedis call;
-    for (Part& part : parts_) call.commands.push_back(ending(part, turn));
+    const std::set<std::string_view> written = written_tables();
+    for (Part& part : parts_) call.commands.push_back(ending(part, written, turn));
     return call;
+  }
+
+  std::set<std::string_view> written_tables() const {
+    std::set<std::string_view> written;
+    for (const Part& part : parts_) {
+      if (part.outcome.copy.kind != CopyChange::Kind::keep) written.insert(table_of(part));
+    }
+    return written;
   }
 
   // All arms end in the same way.
@@ -376,15 +393,19 @@ class Write final : public Operation {
   }
 
   // Where SQL has made more of the row than the command says, the next read fills the copy.
-  RedisCommand ending(Part& part, const Turn& turn) const {
+  RedisCommand ending(Part& part, const std::set<std::string_view>& written, const Turn& turn) const {
     using Kind = CopyChange::Kind;
+    static const std::string none;
     CopyChange& change = part.outcome.copy;
     const conf::PolicyOptions& options = part.shared->options;
     const bool rewritten = options.on_write == conf::OnWrite::invalidate || !options.write_query.empty() ||
-                           part.edit->mapping().computed();
+                           part.edit->mapping().computed() || !options.tables.empty();
     const bool kept = change.kind == Kind::keep || change.kind == Kind::expire || part.edit->only_cached();
     if (rewritten && !kept) change.kind = Kind::drop;
-    return end_arm({options, part.key, part.side, token_}, change, part.edit->now(), turn.random);
+    // The arm of a table goes with the part that raises its version, not before.
+    const bool others = change.kind == Kind::keep && written.contains(table_of(part));
+    return end_arm({options, part.key, part.side, token_, others ? none : table_of(part)}, change, part.edit->now(),
+                   turn.random);
   }
 
   Step abort(const std::string& error, Turn& turn) {
@@ -401,7 +422,7 @@ class Write final : public Operation {
     CallRedis call;
     for (Part& part : parts_) {
       part.invalidate = true;
-      call.commands.push_back({&fuse::inval(), {"2", part.key, part.side}});
+      call.commands.push_back({&fuse::inval(), {"2", part.key, part.side, token_, table_of(part)}});
     }
     return call;
   }
@@ -460,9 +481,12 @@ class DropForgotten final : public Operation {
  public:
   DropForgotten(Shared& shared, std::vector<std::string> keys) : shared_(shared), keys_(std::move(keys)) {}
 
-  Step start(Turn&) override {
+  Step start(Turn& turn) override {
     CallRedis call;
-    for (const std::string& key : keys_) call.commands.push_back({&fuse::inval(), {"2", key, side_key(key)}});
+    const std::string token = make_token(turn);
+    for (const std::string& key : keys_) {
+      call.commands.push_back({&fuse::inval(), {"2", key, side_key(key), token, shared_.table}});
+    }
     return call;
   }
 

@@ -15,7 +15,7 @@ inline constexpr Milliseconds kArmMargin{2000};
 // with several keys all policies write rows of one database.
 std::unique_ptr<Operation> make_write(Shared& shared, Request request);
 
-// Drops the copies of keys that were written while Redis was away.
+// Drops the copies of keys that were written while Redis was away, and raises the version of their table.
 std::unique_ptr<Operation> make_drop_forgotten(Shared& shared, std::vector<std::string> keys);
 
 }  // namespace sluice::policies

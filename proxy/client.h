@@ -131,7 +131,7 @@ class Client final : private Stream::Handler, private Flushable {
   void reply_now(std::string_view reply);
   void swallow_reply();
   std::uint64_t open_slot(std::size_t row, const resp::CommandInfo* info, bool write);
-  enum class Miss : std::uint8_t { absent, redis_down, distrusted };
+  enum class Miss : std::uint8_t { absent, redis_down, distrusted, unasked };
   void begin_miss(std::uint32_t policy, std::string_view wire, Miss why, std::string_view reply = {});
   void begin_split(const policies::Request& request, std::string_view reply);
   bool reads_without_redis(std::uint32_t policy, std::string_view wire);

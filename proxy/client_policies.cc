@@ -103,9 +103,11 @@ bool Client::take_read(const resp::CommandInfo& info, const resp::Command& comma
     begin_miss(policy, wire, Miss::redis_down);
     return true;
   }
-  if (!loop_.trusts_copies() && owner.options().fills()) {
+  const bool distrusts = !loop_.trusts_copies() && owner.options().fills();
+  if (distrusts || route.at_once) {
     if (outstanding_ != 0) return false;
-    begin_miss(policy, wire, Miss::distrusted);
+    loop_.metrics().commands_policy.add();
+    begin_miss(policy, wire, distrusts ? Miss::distrusted : Miss::unasked);
     return true;
   }
   if (up->congested() || too_many_outstanding()) return false;
@@ -145,6 +147,9 @@ bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool
   if (replies_.writing()) return false;
   flush_run();
   const std::vector<std::string>& keys = loop_.router().guarded();
+  // Reads of these keys that came before it must not see what it does.
+  const auto is_busy = [this](const std::string& key) { return replies_.is_row_busy(row_of(key)); };
+  if (std::any_of(keys.begin(), keys.end(), is_busy)) return false;
   if (session_.in_multi()) {
     if (multi_guarded_.size() + keys.size() > kMultiGuardedMax) {
       return take_rejected("ERR sluice: too many writes on policy keys in one transaction");
@@ -284,7 +289,7 @@ void Client::begin_miss(std::uint32_t policy, std::string_view wire, Miss why, s
   request.redis_down = why == Miss::redis_down;
   request.distrust = why == Miss::distrusted;
   if (request.redis_down) request.acl_user = loop_.user_to_refuse(session_.user());
-  if (request.distrust) request.acl_user = loop_.user_to_check(session_.user());
+  if (request.distrust || why == Miss::unasked) request.acl_user = loop_.user_to_check(session_.user());
   if (has_several(request)) return begin_split(request, reply);
   const std::uint64_t slot = replies_.open(row_of(request.key), nullptr, false, false);
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);

@@ -51,7 +51,8 @@ struct LoopMetrics {
   Count own_commands;  // sent on it
   // Scripts among them, in the order of policies::all_scripts().
   std::vector<ScriptCounts> scripts = std::vector<ScriptCounts>(policies::all_scripts().size());
-  Count operations;  // gauge: policy operations in progress
+  Count operations;      // gauge: policy operations in progress
+  Count tables_touched;  // named in SLUICE TOUCH
 
   // `info` is null for a name that Redis 7.0 does not know.
   void count_command(const resp::CommandInfo* info, std::uint64_t times = 1) {

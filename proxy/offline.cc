@@ -48,6 +48,8 @@ std::string_view meaning(Handling handling) {
       return "goes to Redis unchanged";
     case Handling::read:
       return "is answered by Redis; when that finds nothing, the row is loaded from SQL";
+    case Handling::load:
+      return "is answered from Redis if what it has may be answered with; else the row is loaded from SQL";
     case Handling::operate:
       return "is done by sluice, in Redis and SQL as the policy says";
     case Handling::guard:

@@ -13,12 +13,19 @@ std::uint64_t ReplyQueue::open(std::size_t row, const resp::CommandInfo* command
   return first_ + slots_->size() - 1;
 }
 
+bool ReplyQueue::Slot::concerns(std::size_t some_row) const {
+  return !done && (row == kEveryRow || some_row == kEveryRow || row == some_row);
+}
+
 bool ReplyQueue::is_row_busy(std::size_t row, const resp::CommandInfo& command) const {
   return slots_ && std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) {
-           if (slot.done) return false;
-           if (slot.row == kEveryRow || row == kEveryRow) return true;
-           return slot.row == row && !(slot.write && slot.command == &command);
+           const bool apart = slot.row != kEveryRow && row != kEveryRow && slot.write && slot.command == &command;
+           return slot.concerns(row) && !apart;
          });
+}
+
+bool ReplyQueue::is_row_busy(std::size_t row) const {
+  return slots_ && std::any_of(slots_->begin(), slots_->end(), [&](const Slot& slot) { return slot.concerns(row); });
 }
 
 void ReplyQueue::append(std::string_view bytes) {

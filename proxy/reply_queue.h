@@ -37,6 +37,8 @@ class ReplyQueue {
   std::uint64_t open(std::size_t row, const resp::CommandInfo* command, bool write, bool muted);
   // Commands on one row keep their order. Writes of one kind may overlap: a policy keeps their order itself.
   bool is_row_busy(std::size_t row, const resp::CommandInfo& command) const;
+  // Whether a policy is still working on a command on this row.
+  bool is_row_busy(std::size_t row) const;
 
   // Bytes that belong behind the last slot. Not when empty.
   void append(std::string_view bytes);
@@ -55,6 +57,7 @@ class ReplyQueue {
     bool close = false;
     std::string reply;
     Buffer after;
+    bool concerns(std::size_t some_row) const;  // it is not done
   };
 
   void clear();

@@ -163,6 +163,8 @@ Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, b
       return {};
     case Handling::read:
       return {Route::Kind::read, policy};
+    case Handling::load:
+      return {.kind = Route::Kind::read, .policy = policy, .at_once = true};
     case Handling::operate:
       return {Route::Kind::operate, policy};
     case Handling::guard:
@@ -183,7 +185,7 @@ Route Router::route_owned(const resp::CommandInfo& info, std::uint32_t policy, b
 
 // Reads inside MULTI see only Redis; writes have no way to reach SQL at the moment of EXEC.
 Route Router::route_in_multi(const resp::CommandInfo& info, std::uint32_t policy, Handling handling) {
-  if (handling == Handling::forward || handling == Handling::read) return {};
+  if (handling == Handling::forward || handling == Handling::read || handling == Handling::load) return {};
   const bool reads = handling == Handling::operate && !writes(policy);  // GETEX, which Redis can do alone
   const bool rejects = policies_[policy]->options().multi == conf::InMulti::reject;
   if (handling != Handling::guard && !reads && rejects) {
@@ -223,6 +225,7 @@ Route Router::route_several(const resp::CommandInfo& info, const resp::Command& 
     }
     if (route.kind == Route::Kind::read) ++reads;
     route.unmanaged |= all.unmanaged;
+    route.at_once |= all.at_once;
     if (route.kind != Route::Kind::forward && all.kind != Route::Kind::script) all = route;
   }
   if (operations != 0) return operate_several(info, operations);

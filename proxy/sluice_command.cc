@@ -26,10 +26,10 @@ constexpr Subcommand kSubcommands[] = {
     {"help", Verb::help, 0, 0},       {"version", Verb::version, 0, 0}, {"policy", Verb::policy, 0, 1},
     {"explain", Verb::explain, 1, 1}, {"status", Verb::status, 1, 1},   {"sync", Verb::sync, 1, 1},
     {"dbget", Verb::dbget, 1, 1},     {"source", Verb::source, 1, 1},   {"invalidate", Verb::invalidate, 1, 1},
-    {"clients", Verb::clients, 0, 0}, {"pins", Verb::pins, 0, 0},
+    {"clients", Verb::clients, 0, 0}, {"pins", Verb::pins, 0, 0},       {"touch", Verb::touch, 1, SIZE_MAX},
 };
 // The rest of the commands that sluice has a name for.
-constexpr std::string_view kNotBuilt[] = {"rows", "touch", "queue", "pause", "resume", "dlq", "config"};
+constexpr std::string_view kNotBuilt[] = {"rows", "queue", "pause", "resume", "dlq", "config"};
 
 constexpr std::string_view kHelp[] = {
     "SLUICE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -51,6 +51,8 @@ constexpr std::string_view kHelp[] = {
     "    Return the value of <key> in Redis and in the database, and what is pending.",
     "SYNC <key|pattern|policy>",
     "    Flush to the database now, and return the number of rows.",
+    "TOUCH <table> [<table> ...]",
+    "    Outdate all that is cached and depends on these tables.",
     "VERSION",
     "    Return the version of sluice.",
     "HELP",
@@ -203,7 +205,9 @@ std::optional<SluiceCommand> parse_sluice(std::span<const std::string_view> args
     error = "ERR wrong number of arguments for 'sluice|" + word + "' command";
     return {};
   }
-  return SluiceCommand{found->verb, arguments == 0 ? std::string() : std::string(args[2])};
+  SluiceCommand command{found->verb, arguments == 0 ? std::string() : std::string(args[2])};
+  if (arguments > 1) command.more.assign(args.begin() + 3, args.end());
+  return command;
 }
 
 Target target_of(std::string_view argument, const Policies& policies) {
@@ -219,6 +223,7 @@ Access access_of(const SluiceCommand& command, const Policies& policies) {
     case Verb::policy:
     case Verb::clients:
     case Verb::pins:
+    case Verb::touch:
       return Access::admin;
     case Verb::explain:
     case Verb::status:
@@ -247,6 +252,8 @@ std::string_view name(Handling handling) {
       return "forward";
     case Handling::read:
       return "read";
+    case Handling::load:
+      return "load";
     case Handling::operate:
       return "operate";
     case Handling::guard:
@@ -260,11 +267,8 @@ std::string_view name(Handling handling) {
 }
 
 std::vector<HandledCommands> handled_commands(const policies::Policy& policy) {
-  std::vector<HandledCommands> groups{{Handling::read, {}},
-                                      {Handling::operate, {}},
-                                      {Handling::guard, {}},
-                                      {Handling::invalidate, {}},
-                                      {Handling::reject, {}}};
+  std::vector<HandledCommands> groups{{Handling::read, {}},  {Handling::load, {}},       {Handling::operate, {}},
+                                      {Handling::guard, {}}, {Handling::invalidate, {}}, {Handling::reject, {}}};
   for (std::size_t i = 0; i < static_cast<std::size_t>(resp::CommandId::count); ++i) {
     const resp::CommandInfo& command = resp::command_info(static_cast<resp::CommandId>(i));
     const bool has_keys = command.first_key != 0 || command.has(resp::flag::movable_keys);

@@ -25,12 +25,14 @@ struct SluiceCommand {
     sync,
     dbget,
     invalidate,
+    touch,
     source,
     clients,
     pins
   };
   Verb verb = Verb::help;
-  std::string argument;  // a key, pattern or policy; empty only for help, version and a policy without a name
+  std::string argument;  // a key, pattern, policy or table; empty only for help, version and a policy without a name
+  std::vector<std::string> more{};  // touch: the other tables
   bool operator==(const SluiceCommand&) const = default;
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "policies/tables.h"
 #include "proxy/guards.h"
 #include "proxy/loop.h"
 #include "proxy/sluice_command.h"
@@ -31,6 +32,7 @@ Verb verb_of(SluiceCommand::Verb verb) {
     case SluiceCommand::Verb::explain:
     case SluiceCommand::Verb::clients:
     case SluiceCommand::Verb::pins:
+    case SluiceCommand::Verb::touch:
       break;
   }
   return Verb::sync;
@@ -61,6 +63,8 @@ class Dispatch {
       case SluiceCommand::Verb::clients:
       case SluiceCommand::Verb::pins:
         return loop_.list_clients(command->verb == SluiceCommand::Verb::pins, caller_.version, client_, slot_);
+      case SluiceCommand::Verb::touch:
+        return touch(*command);
       case SluiceCommand::Verb::sync:
       case SluiceCommand::Verb::invalidate:
         return run_on_target(*command);
@@ -85,6 +89,13 @@ class Dispatch {
     std::string reply = sluice_explain(loop_.router().explain(key), caller_.version);
     if (caller_.acl_user.empty()) return answer(std::move(reply));
     loop_.start(make_right_to_read(caller_.acl_user, key, std::move(reply)), client_, slot_);
+  }
+
+  void touch(const SluiceCommand& command) {
+    std::vector<std::string> tables = command.more;
+    tables.push_back(command.argument);
+    loop_.metrics().tables_touched.add(tables.size());
+    loop_.start(policies::tables::make_touch(std::move(tables)), client_, slot_);
   }
 
   policies::Request request(const SluiceCommand& command) const {

@@ -66,6 +66,10 @@ class RedisRead final : public policies::Operation {
   bool reading_ = false;
 };
 
+bool is_read(policies::Handling handling) {
+  return handling == policies::Handling::read || handling == policies::Handling::load;
+}
+
 }  // namespace
 
 SplitRead::SplitRead(const Router& router, const resp::CommandInfo& command, const std::vector<std::string>& args,
@@ -80,7 +84,7 @@ SplitRead::SplitRead(const Router& router, const resp::CommandInfo& command, con
     std::string key = args[place + 1];
     std::uint32_t index = 0;
     const policies::Policy* const owner = router.owner(key, index);
-    const bool reads = owner != nullptr && owner->handling(command) == policies::Handling::read;
+    const bool reads = owner != nullptr && is_read(owner->handling(command));
     if (found_some && (!reads || !resp::is_nil(elements_[place]))) continue;
     Part& part = part_of(reads ? std::optional(index) : std::nullopt, command.name);
     part.args.push_back(reads ? key : args[place + 1]);

@@ -48,8 +48,12 @@ bool backend_may(const Include& include) {
 }
 
 bool policy_may(const Include& include) {
-  const std::vector<std::string_view> seen{"\"resp/", "\"policies/", "\"backends/sql.h\"", "\"conf/config.h\"",
-                                           "\"conf/key_template.h\""};
+  const std::vector<std::string_view> seen{"\"resp/",
+                                           "\"policies/",
+                                           "\"backends/sql.h\"",
+                                           "\"conf/config.h\"",
+                                           "\"conf/key_template.h\"",
+                                           "\"conf/table_name.h\""};
   return begins_with_any(include.header, seen) || begins_with_any(include.header, {"<nlohmann/", "<openssl/"});
 }
 

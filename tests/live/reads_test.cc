@@ -1,4 +1,5 @@
-// Reads that miss: every command that is filled replies, byte for byte, what a Redis that holds the value replies.
+// Reads that miss, and those that are looked at first: every command that is filled replies, byte for byte, what a
+// Redis that holds the value replies.
 #include <string>
 #include <vector>
 
@@ -70,7 +71,7 @@ struct MissedReads : OnEveryEngine {
            "INSERT INTO seats VALUES ('a', 1, 'x'), ('a', 2, 'y'), ('b', 1, 'z');";
   }
 
-  MissedReads() {
+  explicit MissedReads(const std::string& policies = kPolicies) : rig(GetParam(), schema(), policies) {
     const std::string bytes("\r\n$-1\r\n\0\xff", 9);
     model.run({"SET", "doc:1", R"({"id":1,"name":"apple","price":3})"});
     model.run({"SET", "doc:2", R"({"id":2,"name":null,"price":null})"});
@@ -105,14 +106,18 @@ struct MissedReads : OnEveryEngine {
     proxy->call({"HELLO", version});
   }
 
-  EngineRig rig{GetParam(), schema(), kPolicies};
+  void expect_reads_of_one_key_as_redis();
+  void expect_reads_of_several_keys_as_redis();
+  void expect_order_in_a_pipeline();
+
+  EngineRig rig;
   RedisServer model;
   std::vector<std::string> plains;
   std::unique_ptr<Connection> direct, proxy;
 };
 ON_EVERY_ENGINE(MissedReads);
 
-TEST_P(MissedReads, OfOneKeyReplyAsARedisThatHoldsTheValue) {
+void MissedReads::expect_reads_of_one_key_as_redis() {
   for (const char* version : {"2", "3"}) {
     connect(version);
     for (const char* key : {"doc:1", "doc:2", "doc:9", "doc:x", "person:ann", "person:empty", "person:null",
@@ -129,7 +134,9 @@ TEST_P(MissedReads, OfOneKeyReplyAsARedisThatHoldsTheValue) {
   }
 }
 
-TEST_P(MissedReads, OfSeveralKeysReplyAsARedisThatHoldsTheValues) {
+TEST_P(MissedReads, OfOneKeyReplyAsARedisThatHoldsTheValue) { expect_reads_of_one_key_as_redis(); }
+
+void MissedReads::expect_reads_of_several_keys_as_redis() {
   for (const char* version : {"2", "3"}) {
     connect(version);
     for (const char* command : {"MGET", "EXISTS"}) {
@@ -141,6 +148,8 @@ TEST_P(MissedReads, OfSeveralKeysReplyAsARedisThatHoldsTheValues) {
     }
   }
 }
+
+TEST_P(MissedReads, OfSeveralKeysReplyAsARedisThatHoldsTheValues) { expect_reads_of_several_keys_as_redis(); }
 
 TEST_P(MissedReads, ThatRedisRefusesAreRefusedInItsWords) {
   connect("2");
@@ -189,9 +198,8 @@ TEST_P(MissedReads, OfAnExpiryTellThatOfTheCopy) {
   EXPECT_EQ("(integer) " + proxy->call({"PEXPIRETIME", "seat:a:1"}).substr(1), at + "\r\n");
 }
 
-TEST_P(MissedReads, InAPipelineReplyInOrder) {
+void MissedReads::expect_order_in_a_pipeline() {
   connect("3");
-  forget();
   const std::vector<Args> commands{{"STRLEN", "doc:1"},
                                    {"PING"},
                                    {"MGET", "doc:2", "plain:1"},
@@ -209,6 +217,11 @@ TEST_P(MissedReads, InAPipelineReplyInOrder) {
   }
   proxy->send(sent);
   EXPECT_EQ(proxy->read_replies(commands.size()), expected);
+}
+
+TEST_P(MissedReads, InAPipelineReplyInOrder) {
+  forget();
+  expect_order_in_a_pipeline();
 }
 
 TEST_P(MissedReads, SeeNothingOfWhatTheirClientSentAfterThem) {
@@ -247,6 +260,103 @@ TEST_P(MissedReads, OfARedisThatIsAnotherProcessAreNotAnsweredFromIt) {
   }));
   direct->call({"SET", "plain:1", "old"});
   EXPECT_EQ(reply, direct->call({"MGET", "doc:1", "plain:1", "blob:1"}));
+}
+
+// Of policies with tables: nothing that Redis holds passes before it is known to be good.
+struct CheckedReads : MissedReads {
+  CheckedReads() : MissedReads(with_tables()) {}
+  static std::string with_tables() {
+    const std::string policy = "[[policy]]\n";
+    std::string text = kPolicies;
+    for (auto at = text.find(policy); at != std::string::npos; at = text.find(policy, at + 1)) {
+      text.insert(at + policy.size(), "tables = [\"docs\", \"people\"]\non_redis_down = \"sql\"\n");
+    }
+    return text;
+  }
+  double counted(const std::string& what) const {
+    return rig.sluice.metric("sluice_policy_" + what + "_total", {"policy=\"docs\""});
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Engines, CheckedReads, testing::Values(Engine::sqlite),
+                         [](const auto& engine) { return to_string(engine.param); });
+
+TEST_P(CheckedReads, OfOneKeyReplyAsARedisThatHoldsTheValue) { expect_reads_of_one_key_as_redis(); }
+
+TEST_P(CheckedReads, OfSeveralKeysReplyAsARedisThatHoldsTheValues) { expect_reads_of_several_keys_as_redis(); }
+
+TEST_P(CheckedReads, InAPipelineReplyInOrder) {
+  forget();
+  expect_order_in_a_pipeline();
+  expect_order_in_a_pipeline();  // of what is in Redis now
+}
+
+TEST_P(CheckedReads, AreHitsOrMisses) {
+  connect("2");
+  const double reads = rig.sluice.sql_reads();
+  for (const char* command : {"GET", "STRLEN", "TTL", "GET"}) proxy->call({command, "doc:1"});
+  EXPECT_EQ(counted("misses"), 1);
+  EXPECT_EQ(counted("hits"), 3);
+  EXPECT_EQ(rig.sluice.sql_reads(), reads + 1);
+}
+
+TEST_P(CheckedReads, SeeNothingOfWhatTheirClientSentAfterThem) {
+  connect("2");
+  const std::string row = direct->call({"GET", "doc:1"});
+  proxy->call({"GET", "doc:1"});
+  for (int i = 0; i < 50; ++i) {
+    proxy->send(wire({"GET", "doc:1"}) + wire({"DEL", "doc:1"}) + wire({"SET", "doc:1", "x"}) + wire({"DEL", "doc:1"}));
+    EXPECT_EQ(proxy->read_replies(4), row + ":1\r\n+OK\r\n:1\r\n");
+  }
+  proxy->send(wire({"SET", "plain:1", "w"}) + wire({"MGET", "doc:1", "plain:1"}) + wire({"SET", "plain:1", "v"}));
+  EXPECT_EQ(proxy->read_replies(3), "+OK\r\n*2\r\n" + row + "$1\r\nw\r\n+OK\r\n");
+}
+
+TEST_P(CheckedReads, InsideMultiSeeOnlyRedis) {
+  connect("2");
+  forget();
+  proxy->call({"MULTI"});
+  EXPECT_EQ(proxy->call({"GET", "doc:1"}), "+QUEUED\r\n");
+  EXPECT_EQ(proxy->call({"GET", "blob:1"}), "+QUEUED\r\n");
+  EXPECT_EQ(proxy->call({"EXEC"}), "*2\r\n$-1\r\n$-1\r\n");
+}
+
+TEST_P(CheckedReads, WhoseRepliesAreNotWantedGetNone) {
+  connect("2");
+  proxy->send(wire({"CLIENT", "REPLY", "OFF"}) + wire({"GET", "doc:1"}) + wire({"CLIENT", "REPLY", "ON"}));
+  EXPECT_EQ(proxy->read_replies(1), "+OK\r\n");
+  proxy->send(wire({"CLIENT", "REPLY", "SKIP"}) + wire({"GET", "doc:1"}) + wire({"GET", "doc:1"}));
+  EXPECT_EQ(proxy->read_replies(1), direct->call({"GET", "doc:1"}));
+}
+
+TEST_P(CheckedReads, OfWhoMayNotReadTheKeyTellNothing) {
+  connect("2");
+  rig.redis.run({"ACL", "SETUSER", "bob", "on", ">pw", "~plain:*", "~person:*", "+@all"});
+  EXPECT_EQ(proxy->call({"AUTH", "bob", "pw"}), "+OK\r\n");
+  const double reads = rig.sluice.sql_reads();
+  for (const char* key : {"doc:1", "doc:9", "blob:1"}) {
+    for (const Args& command : std::vector<Args>{{"GET", key}, {"EXISTS", key, "plain:1"}, {"MGET", "plain:1", key}}) {
+      EXPECT_TRUE(proxy->call(command).starts_with("-NOPERM")) << command[0] << " " << key;
+    }
+  }
+  EXPECT_EQ(rig.sluice.sql_reads(), reads);
+  EXPECT_EQ(proxy->call({"HGET", "person:ann", "name"}), "$3\r\nAnn\r\n");
+}
+
+TEST_P(CheckedReads, AreAnsweredBySqlWhileRedisIsGone) {
+  connect("2");
+  const std::string row = direct->call({"GET", "doc:1"});
+  EXPECT_EQ(proxy->call({"GET", "doc:1"}), row);
+  rig.redis.kill();
+  std::string reply;
+  EXPECT_TRUE(eventually([&] {
+    try {
+      reply = Connection(rig.sluice.tcp()).call({"GET", "doc:1"});
+      return reply[0] == '$';
+    } catch (const std::exception&) {
+      return false;
+    }
+  }));
+  EXPECT_EQ(reply, row);
 }
 
 }  // namespace

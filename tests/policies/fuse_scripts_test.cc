@@ -16,17 +16,17 @@ class FuseScripts : public ::testing::Test {
   void SetUp() override { redis.call({"FLUSHALL"}); }
 
   resp::Reply arm(const std::string& token, const std::string& type = "", const std::string& arm_ms = "5000") {
-    return redis.run(fuse::arm(), {"2", kKey, side, token, arm_ms, "1000", type});
+    return redis.run(fuse::arm(), {"2", kKey, side, token, "", arm_ms, "1000", type});
   }
   std::int64_t apply_set(const std::string& token, const std::string& value) {
-    return redis.run(fuse::apply(), {"2", kKey, side, token, "SET", "PX", kHour, "1", value}).integer;
+    return redis.run(fuse::apply(), {"2", kKey, side, token, "", "SET", "PX", kHour, "1", value}).integer;
   }
   std::int64_t apply_hset(const std::string& token, const std::string& complete, std::vector<std::string> fields) {
-    std::vector<std::string> args{"2", kKey, side, token, "HSET", "", kHour, complete};
+    std::vector<std::string> args{"2", kKey, side, token, "", "HSET", "", kHour, complete};
     args.insert(args.end(), fields.begin(), fields.end());
     return redis.run(fuse::apply(), args).integer;
   }
-  void abort(const std::string& token) { redis.run(fuse::abort(), {"2", kKey, side, token, kHour}); }
+  void abort(const std::string& token) { redis.run(fuse::abort(), {"2", kKey, side, token, "", kHour}); }
   std::string lease(const std::string& token, const std::string& kind = "S", const std::string& ms = "3000") {
     const resp::Reply reply = redis.run(fuse::lease(), {"2", kKey, side, token, ms, kind});
     return reply.is_error() ? reply.text : reply.items.at(0).text;
@@ -315,8 +315,8 @@ TEST_F(FuseScripts, ManyKeysAreWrittenInOneCallEach) {
   std::vector<RedisCommand> arms, applies;
   for (int i = 0; i < 64; ++i) {
     const std::string key = "fruit:" + std::to_string(i), token = "t" + std::to_string(i);
-    arms.push_back({&fuse::arm(), pair_of(key, {token, "5000", "1000", ""})});
-    applies.push_back({&fuse::apply(), pair_of(key, {token, "SET", "PX", kHour, "1", "v" + std::to_string(i)})});
+    arms.push_back({&fuse::arm(), pair_of(key, {token, "", "5000", "1000", ""})});
+    applies.push_back({&fuse::apply(), pair_of(key, {token, "", "SET", "PX", kHour, "1", "v" + std::to_string(i)})});
   }
   for (const auto& reply : redis.run_together(arms)) EXPECT_EQ(reply.integer, 1) << reply.text;
   for (const auto& reply : redis.run_together(applies)) EXPECT_EQ(reply.integer, 1) << reply.text;
@@ -328,22 +328,22 @@ TEST_F(FuseScripts, ManyKeysAreWrittenInOneCallEach) {
 
 TEST_F(FuseScripts, ArgumentsOfDifferentNumberFindTheirKeys) {
   redis.call({"HSET", "h:1", "a", "0"});
-  const auto arms = redis.run_together({{&fuse::arm(), pair_of("h:1", {"x", "5000", "1000", "hash"})},
-                                        {&fuse::arm(), pair_of("s:1", {"y", "5000", "1000", ""})},
-                                        {&fuse::arm(), pair_of("d:1", {"z", "5000", "1000", ""})}});
+  const auto arms = redis.run_together({{&fuse::arm(), pair_of("h:1", {"x", "", "5000", "1000", "hash"})},
+                                        {&fuse::arm(), pair_of("s:1", {"y", "", "5000", "1000", ""})},
+                                        {&fuse::arm(), pair_of("d:1", {"z", "", "5000", "1000", ""})}});
   ASSERT_EQ(arms.size(), 3U);
   redis.call({"SET", "d:1", "old"});
-  redis.run_together({{&fuse::apply(), pair_of("h:1", {"x", "HSET", "", kHour, "0", "a", "1", "b", "2"})},
-                      {&fuse::apply(), pair_of("d:1", {"z", "DEL"})},
-                      {&fuse::apply(), pair_of("s:1", {"y", "SET", "", "", "1", "text"})}});
+  redis.run_together({{&fuse::apply(), pair_of("h:1", {"x", "", "HSET", "", kHour, "0", "a", "1", "b", "2"})},
+                      {&fuse::apply(), pair_of("d:1", {"z", "", "DEL"})},
+                      {&fuse::apply(), pair_of("s:1", {"y", "", "SET", "", "", "1", "text"})}});
   EXPECT_EQ(redis.text({"HGET", "h:1", "b"}), "2");
   EXPECT_EQ(redis.text({"GET", "s:1"}), "text");
   EXPECT_EQ(redis.text({"EXISTS", "d:1"}), "0");
 }
 
 TEST_F(FuseScripts, OneKeyTwiceInACallIsSeenInItsOrder) {
-  const auto arms = redis.run_together({{&fuse::arm(), pair_of(kKey, {"a", "5000", "1000", ""})},
-                                        {&fuse::arm(), pair_of(kKey, {"b", "5000", "1000", ""})}});
+  const auto arms = redis.run_together({{&fuse::arm(), pair_of(kKey, {"a", "", "5000", "1000", ""})},
+                                        {&fuse::arm(), pair_of(kKey, {"b", "", "5000", "1000", ""})}});
   EXPECT_EQ(arms[0].integer, 1);
   EXPECT_EQ(arms[1].integer, 0);
 }
@@ -353,7 +353,7 @@ TEST_F(FuseScripts, TheErrorOfOneKeyIsItsReplyAndTheOthersAreDone) {
   redis.call({"SET", side_key("c:1"), "not a hash"});
   std::vector<RedisCommand> arms;
   for (const char* key : {"a:1", "b:1", "c:1", "d:1"}) {
-    arms.push_back({&fuse::arm(), pair_of(key, {"t", "5000", "1000", "hash"})});
+    arms.push_back({&fuse::arm(), pair_of(key, {"t", "", "5000", "1000", "hash"})});
   }
   const auto replies = redis.run_together(arms);
   ASSERT_EQ(replies.size(), 4U);
@@ -392,8 +392,8 @@ TEST_F(FuseScripts, AMistakeInTheScriptIsAnErrorOfItsKeyAlone) {
 TEST_F(FuseScripts, ManyFieldsOfManyKeysAreStoredInOneCall) {
   std::vector<RedisCommand> arms, applies;
   for (const char* key : {"h:1", "h:2"}) {
-    arms.push_back({&fuse::arm(), pair_of(key, {"t", "5000", "1000", "hash"})});
-    applies.push_back({&fuse::apply(), pair_of(key, {"t", "HSET", "", kHour, "1"})});
+    arms.push_back({&fuse::arm(), pair_of(key, {"t", "", "5000", "1000", "hash"})});
+    applies.push_back({&fuse::apply(), pair_of(key, {"t", "", "HSET", "", kHour, "1"})});
     for (int i = 0; i < 10000; ++i) applies.back().args.insert(applies.back().args.end(), {std::to_string(i), key});
   }
   redis.run_together(arms);

@@ -519,5 +519,70 @@ TEST_F(SeveralKeys, TakeOneSlotTogether) {
   EXPECT_EQ(load.woken, (std::vector<OperationId>{{2, 1}}));
 }
 
+// --- Policies that look before they answer from Redis
+
+TEST_F(ReadCommands, ThoseWhoAskForOneKeyAtOnceShareACall) {
+  options.tables = {"fruit"};
+  missed({"GET", "fruit:1"});
+  PolicyMetrics& metrics = proxy().policy().metrics();
+  EXPECT_EQ(metrics.misses.value(), 1U);
+  int calls = 0;
+  proxy().intercept = [&](const Step&) -> std::optional<Event> {
+    ++calls;
+    return {};
+  };
+  const int first = proxy().begin(miss({"GET", "fruit:1"}));
+  const int second = proxy().begin(miss({"GET", "fruit:1"}));
+  const int third = proxy().begin(miss({"STRLEN", "fruit:1"}));
+  const std::string reply = proxy().run(first);
+  EXPECT_EQ(proxy().run(second), reply);
+  EXPECT_EQ(proxy().run(third), ":39\r\n");
+  EXPECT_EQ(calls, 2) << "the others asked when the first call was on its way";
+  EXPECT_EQ(metrics.hits.value(), 3U);
+  EXPECT_EQ(metrics.misses.value(), 1U);
+  EXPECT_EQ(metrics.waits.value(), 0U);
+}
+
+TEST_F(ReadCommands, ThoseWhoShareALoadHaveMissed) {
+  options.tables = {"fruit"};
+  PolicyMetrics& metrics = proxy().policy().metrics();
+  const int first = proxy().begin(miss({"GET", "fruit:1"}));
+  proxy().step(first);
+  const int second = proxy().begin(miss({"GET", "fruit:1"}));
+  EXPECT_EQ(proxy().run(first), proxy().run(second));
+  EXPECT_EQ(sql.reads, 1);
+  EXPECT_EQ(metrics.misses.value(), 2U);
+  EXPECT_EQ(metrics.hits.value(), 0U);
+  EXPECT_EQ(metrics.waits.value(), 1U);
+}
+
+TEST_F(ReadCommands, WhoMayNotReadTheKeyIsToldBeforeItIsLookedAt) {
+  options.tables = {"fruit"};
+  missed({"GET", "fruit:1"});
+  Request request = miss({"GET", "fruit:1"});
+  request.acl_user = "nobody";
+  std::vector<std::string> asked;
+  proxy().intercept = [&](const Step& step) -> std::optional<Event> {
+    asked = std::get<CallRedis>(step).commands[0].args;
+    return RedisReplies{{{resp::Reply::Type::bulk, 0, "This user has no permissions to run the 'get' command", {}}}};
+  };
+  EXPECT_EQ(proxy().run(std::move(request)), "-NOPERM this user has no permissions to run the 'get' command\r\n");
+  EXPECT_EQ(asked, (std::vector<std::string>{"ACL", "DRYRUN", "nobody", "GET", "fruit:1"}));
+}
+
+TEST_F(ReadCommands, OfAnExpiryTakeNoValue) {
+  options.tables = {"fruit"};
+  missed({"GET", "fruit:1"});
+  std::string asked;
+  proxy().intercept = [&](const Step& step) -> std::optional<Event> {
+    const auto* call = std::get_if<CallRedis>(&step);
+    if (call != nullptr && call->commands[0].script != nullptr) asked = call->commands[0].args.back();
+    return {};
+  };
+  EXPECT_EQ(missed_again({"TTL", "fruit:1"}), ":60\r\n");
+  EXPECT_EQ(asked, "E");
+  EXPECT_EQ(sql.reads, 1);
+}
+
 }  // namespace
 }  // namespace sluice::policies::testing

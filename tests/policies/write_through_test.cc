@@ -38,9 +38,9 @@ class WriteThrough : public ::testing::Test {
     const Step first = write.start();
     return first == describe ? write.sql(described(fruit_table())) : first;
   }
-  Step abort_step() { return CallRedis{{{&fuse::abort(), {"2", "fruit:1", kSide, kToken, "60000"}}}}; }
+  Step abort_step() { return CallRedis{{{&fuse::abort(), {"2", "fruit:1", kSide, kToken, "fruit", "60000"}}}}; }
   Step arm_step(const std::string& type = "") {
-    return CallRedis{{{&fuse::arm(), {"2", "fruit:1", kSide, kToken, "5000", "1000", type}}}};
+    return CallRedis{{{&fuse::arm(), {"2", "fruit:1", kSide, kToken, "fruit", "5000", "1000", type}}}};
   }
   std::string refusal(std::vector<std::string> args) {
     Stepper write = begin(std::move(args));
@@ -63,8 +63,9 @@ TEST_F(WriteThrough, ASetArmsCommitsAppliesAndThenReplies) {
   EXPECT_EQ(write.start(), describe);
   EXPECT_EQ(write.sql(described(fruit_table())), arm_step());
   EXPECT_EQ(write.redis({integer(1)}), Step(CallSql{replace, Milliseconds(3000)}));
-  EXPECT_EQ(write.sql(affected(1)),
-            Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "SET", "PX", "60000", "1", kPear}}}}));
+  EXPECT_EQ(
+      write.sql(affected(1)),
+      Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "fruit", "SET", "PX", "60000", "1", kPear}}}}));
   EXPECT_EQ(write.redis({integer(1)}), reply("+OK\r\n"));
   EXPECT_EQ(policy().metrics().writes_ok.value(), 1U);
   EXPECT_EQ(policy().metrics().overlaps.value(), 0U);
@@ -77,9 +78,9 @@ TEST_F(WriteThrough, AnHsetSendsOnlyItsFieldsAndRepliesWhatSqlCounted) {
   EXPECT_EQ(write.redis({integer(1)}),
             Step(CallSql{sql::MergeRow{"fruit", {{"id", std::int64_t{1}}}, {{"quantity", std::int64_t{7}}}},
                          Milliseconds(3000)}));
-  EXPECT_EQ(
-      write.sql(affected(1)),
-      Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "HSET", "", "60000", "0", "quantity", "7"}}}}));
+  EXPECT_EQ(write.sql(affected(1)),
+            Step(CallRedis{{{&fuse::apply(),
+                             {"2", "fruit:1", kSide, kToken, "fruit", "HSET", "", "60000", "0", "quantity", "7"}}}}));
   EXPECT_EQ(write.redis({integer(1)}), reply(":1\r\n"));
 }
 
@@ -97,7 +98,8 @@ TEST_F(WriteThrough, OnWriteInvalidateDropsTheCopy) {
   Stepper write = begin({"SET", "fruit:1", kPear});
   armed(write);
   write.redis({integer(1)});
-  EXPECT_EQ(write.sql(affected(1)), Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "DEL"}}}}));
+  EXPECT_EQ(write.sql(affected(1)),
+            Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "fruit", "DEL"}}}}));
 }
 
 TEST_F(WriteThrough, ColumnsComputedByTheDatabaseDropTheCopy) {
@@ -107,7 +109,8 @@ TEST_F(WriteThrough, ColumnsComputedByTheDatabaseDropTheCopy) {
   write.start();
   write.sql(described(table));
   write.redis({integer(1)});
-  EXPECT_EQ(write.sql(affected(1)), Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "DEL"}}}}));
+  EXPECT_EQ(write.sql(affected(1)),
+            Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "fruit", "DEL"}}}}));
 }
 
 TEST_F(WriteThrough, AnOverlapIsCounted) {
@@ -130,8 +133,8 @@ TEST_F(WriteThrough, TheExpiryOfTheClientIsThatOfTheCopy) {
     armed(write);
     write.redis({integer(1)});
     EXPECT_EQ(write.sql(affected(1)),
-              Step(CallRedis{
-                  {{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "SET", applied[0], applied[1], "1", kPear}}}}));
+              Step(CallRedis{{{&fuse::apply(),
+                               {"2", "fruit:1", kSide, kToken, "fruit", "SET", applied[0], applied[1], "1", kPear}}}}));
     write.redis({integer(1)});
   }
 }
@@ -142,7 +145,7 @@ TEST_F(WriteThrough, NoTtlMeansNone) {
   armed(write);
   write.redis({integer(1)});
   EXPECT_EQ(write.sql(affected(1)),
-            Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "SET", "", "0", "1", kPear}}}}));
+            Step(CallRedis{{{&fuse::apply(), {"2", "fruit:1", kSide, kToken, "fruit", "SET", "", "0", "1", kPear}}}}));
 }
 
 TEST_F(WriteThrough, RefusesWhatRedisWouldRefuseInItsWords) {
@@ -240,7 +243,8 @@ TEST_F(WriteThrough, AnUnknownOutcomeInvalidates) {
   Stepper write = begin({"SET", "fruit:1", kPear});
   armed(write);
   write.redis({integer(1)});
-  EXPECT_EQ(write.sql(failed(sql::Failure::unknown)), Step(CallRedis{{{&fuse::inval(), {"2", "fruit:1", kSide}}}}));
+  EXPECT_EQ(write.sql(failed(sql::Failure::unknown)),
+            Step(CallRedis{{{&fuse::inval(), {"2", "fruit:1", kSide, kToken, "fruit"}}}}));
   EXPECT_EQ(write.redis({integer(1)}),
             reply("-SQLUNKNOWN sluice: policy 'fruit': whether the write took place is not known: because\r\n"));
   EXPECT_EQ(policy().metrics().writes_unknown.value(), 1U);
@@ -253,7 +257,7 @@ TEST_F(WriteThrough, ACommittedWriteIsAcknowledgedWithoutRedisAndInvalidatedLate
   write.sql(affected(1));
   EXPECT_EQ(write.lost(true), reply("+OK\r\n"));
   Stepper later(policy().due(TimePoint(Milliseconds(5000))));
-  const Step drop = CallRedis{{{&fuse::inval(), {"2", "fruit:1", kSide}}}};
+  const Step drop = CallRedis{{{&fuse::inval(), {"2", "fruit:1", kSide, kToken, "fruit"}}}};
   EXPECT_EQ(later.start(), drop);
   EXPECT_EQ(later.lost(), reply(""));
   EXPECT_EQ(policy().due(TimePoint(Milliseconds(5100))), nullptr) << "not at once again";

@@ -71,6 +71,17 @@ TEST_F(ReplyQueueTest, CommandsOnOneRowWaitUnlessBothAreTheSameWrite) {
   EXPECT_TRUE(queue.is_row_busy(9, command("set")));
 }
 
+TEST_F(ReplyQueueTest, ARowIsBusyWhileAnythingOnItIs) {
+  EXPECT_FALSE(queue.is_row_busy(7));
+  const auto slot = write(7);
+  EXPECT_TRUE(queue.is_row_busy(7));
+  EXPECT_FALSE(queue.is_row_busy(8));
+  queue.fill(slot, "+OK", false);
+  EXPECT_FALSE(queue.is_row_busy(7));
+  queue.open(ReplyQueue::kEveryRow, nullptr, false, false);
+  EXPECT_TRUE(queue.is_row_busy(8));
+}
+
 TEST_F(ReplyQueueTest, AReplyThatClosesDropsWhatComesAfterItAndLaterFillsAreIgnored) {
   const auto first = read();
   queue.append("a");

@@ -52,6 +52,17 @@ value = "counter"
 column = "Value"
 )";
 
+constexpr std::string_view kJoined = R"(
+[[policy]]
+name = "joined"
+key = "joined:{id:int}"
+backend = "shop"
+table = "joined"
+tables = ["joined", "fruit"]
+value = "json"
+read = "cache-aside"
+)";
+
 class RouterTest : public ::testing::Test {
  protected:
   explicit RouterTest(const std::string& text = std::string(kFruit) + std::string(kUsers) + std::string(kViews))
@@ -139,6 +150,24 @@ TEST_F(RouterTest, OneKeyOfAPolicyIsEnoughForAReadOfSeveral) {
   EXPECT_EQ(kind({"EXISTS", "users:1", "plain"}), Kind::read);
   EXPECT_TRUE(route({"EXISTS", "users:1", "plain"}).mixed);
   EXPECT_FALSE(route({"EXISTS", "users:1", "fruit:1"}).mixed);
+}
+
+TEST(RouterWithTables, ReadsAreThePolicysToAnswer) {
+  const auto loaded = conf::load_text(std::string(kFruit) + std::string(kJoined));
+  Router router(loaded.config);
+  const auto at_once = [&](const Words& words, bool in_multi = false) {
+    const std::vector<std::string_view> args(words.begin(), words.end());
+    resp::Command command;
+    command.args = args;
+    const Route route = router.route(*resp::find_command(words[0]), command, in_multi);
+    return route.kind == Kind::read && route.at_once;
+  };
+  EXPECT_TRUE(at_once({"GET", "joined:1"}));
+  EXPECT_TRUE(at_once({"MGET", "joined:1", "fruit:1"}));
+  EXPECT_TRUE(at_once({"MGET", "fruit:1", "joined:1", "fruit:2", "plain"}));
+  EXPECT_FALSE(at_once({"MGET", "fruit:1", "plain"}));
+  EXPECT_FALSE(at_once({"GETRANGE", "joined:1", "0", "1"}));
+  EXPECT_FALSE(at_once({"GET", "joined:1"}, true)) << "inside MULTI";
 }
 
 TEST_F(RouterTest, AManagedWriteIsThePolicysToAnswer) {

@@ -97,6 +97,8 @@ TEST(SluiceCommand, KnowsItsSubcommandsInAnyCase) {
   EXPECT_EQ(parsed({"DBGET", "k"}), (SluiceCommand{Verb::dbget, "k"}));
   EXPECT_EQ(parsed({"SOURCE", "k"}), (SluiceCommand{Verb::source, "k"}));
   EXPECT_EQ(parsed({"INVALIDATE", "k*"}), (SluiceCommand{Verb::invalidate, "k*"}));
+  EXPECT_EQ(parsed({"TOUCH", "a"}), (SluiceCommand{Verb::touch, "a"}));
+  EXPECT_EQ(parsed({"touch", "a", "b", "c"}), (SluiceCommand{Verb::touch, "a", {"b", "c"}}));
   EXPECT_EQ(parsed({"CLIENTS"}), (SluiceCommand{Verb::clients, ""}));
   EXPECT_EQ(parsed({"pins"}), (SluiceCommand{Verb::pins, ""}));
 }
@@ -118,6 +120,7 @@ TEST(SluiceCommand, NothingAfterSluiceIsAnArityError) {
 TEST(SluiceCommand, TooFewOrTooManyArgumentsAreAnArityError) {
   EXPECT_EQ(error_of({"EXPLAIN"}), "ERR wrong number of arguments for 'sluice|explain' command");
   EXPECT_EQ(error_of({"STATUS", "a", "b"}), "ERR wrong number of arguments for 'sluice|status' command");
+  EXPECT_EQ(error_of({"TOUCH"}), "ERR wrong number of arguments for 'sluice|touch' command");
   EXPECT_EQ(error_of({"HELP", "me"}), "ERR wrong number of arguments for 'sluice|help' command");
 }
 
@@ -132,7 +135,7 @@ TEST(SluiceCommand, AnUnknownSubcommandIsCutLikeRedisDoes) {
 }
 
 TEST(SluiceCommand, PlannedSubcommandsSayThatTheyAreNotBuilt) {
-  for (const char* name : {"QUEUE", "PAUSE", "RESUME", "DLQ", "ROWS", "TOUCH", "CONFIG"}) {
+  for (const char* name : {"QUEUE", "PAUSE", "RESUME", "DLQ", "ROWS", "CONFIG"}) {
     EXPECT_EQ(error_of({name, "x"}), "ERR sluice: SLUICE " + std::string(name) + " is not built yet");
   }
   EXPECT_EQ(error_of({"rows"}), "ERR sluice: SLUICE ROWS is not built yet");
