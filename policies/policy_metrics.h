@@ -23,6 +23,7 @@ struct PolicyMetrics {
   Count increments, flushes, flushed_rows, flush_errors;
   Count dirty, oldest_dirty_ms;  // gauges, as of the last look
   Count rejected_commands, unmanaged_writes;
+  Count breaker_open, breaker_openings, breaker_refusals;  // the first: 0 or 1
 };
 
 }  // namespace sluice::policies

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "policies/breaker.h"
 #include "policies/mapping.h"
 #include "policies/policy.h"
 #include "policies/policy_metrics.h"
@@ -126,10 +127,12 @@ class Forgotten {
 };
 
 struct Shared {
-  explicit Shared(const conf::PolicyOptions& o) : options(o), schema(o), slots(o.max_concurrent_loads) {}
+  explicit Shared(const conf::PolicyOptions& o)
+      : options(o), breaker(metrics, o.load_timeout), schema(o), slots(o.max_concurrent_loads) {}
 
   const conf::PolicyOptions& options;
   PolicyMetrics metrics;
+  Breaker breaker;
   Schema schema;
   LoadSlots slots;
   KeyQueue queue;

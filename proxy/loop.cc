@@ -52,7 +52,8 @@ Loop::Loop(Process& process)
       graveyard_(events_),
       common_{events_, process.config.upstream, *this, metrics_, graveyard_, default_user_, connection_age_},
       default_user_probe_(events_, process.config.upstream, [this](DefaultUser now) { default_user_looked_at(now); }),
-      background_busy_(router_.size(), false) {
+      background_busy_(router_.size(), false),
+      breaker_open_(router_.size(), false) {
   process_.loops.push_back(this);
   pools_.push_back(std::make_unique<UpstreamPool>(common_, Identity{.db = process.config.upstream.db}));
 }
@@ -445,6 +446,7 @@ void Loop::tick() {
   close_idle_clients();
   close_unused_pools();
   look_at_memory();
+  log_breakers();
   if (!draining_) start_due_work();
 }
 
@@ -453,6 +455,24 @@ void Loop::look_at_memory() {
   memory_seen_ = events_.now();
   const std::uint64_t came_and_left = 2 * metrics_.clients_accepted.value() - client_count_;
   memory_.look(Buffer::released_bytes() + came_and_left * kClientBytes);
+}
+
+// Policies do no I/O: it is their metrics that tell.
+void Loop::log_breakers() {
+  for (std::uint32_t policy = 0; policy < router_.size(); ++policy) {
+    const auto& metrics = router_.policy(policy).metrics();
+    const bool open = metrics.breaker_open.value() != 0;
+    if (open == breaker_open_[policy]) continue;
+    breaker_open_[policy] = open;
+    const conf::PolicyOptions& options = router_.policy(policy).options();
+    const std::string who = "policy '" + options.name + "': backend '" + options.backend + "' ";
+    if (open) {
+      log(Level::warning,
+          who + "does not answer: reads that need it fail at once, but for one that tries now and then");
+    } else {
+      log(Level::info, who + "answers again");
+    }
+  }
 }
 
 void Loop::start_due_work() {

@@ -159,6 +159,7 @@ class Loop final : private UpstreamUser {
   void close_oldest_unused_pool();
   void look_at_default_user();
   void start_due_work();
+  void log_breakers();
   void look_at_memory();
   void drain(std::chrono::milliseconds timeout);
   void close_clients();
@@ -206,6 +207,7 @@ class Loop final : private UpstreamUser {
   bool ended_ = false;
   std::size_t drains_left_ = 0;
   std::vector<bool> background_busy_;  // per policy: its background operation is running
+  std::vector<bool> breaker_open_;     // per policy: as last logged
   std::uint64_t unflushed_ = 0;
 
   std::atomic<bool> redis_up_{false};
