@@ -199,6 +199,23 @@ class Load : public Operation {
   // Leads the flights of the keys that nobody leads yet. Only when there are none it waits, for all others at once:
   // who leads never waits for another who may wait for it.
   Step join(Turn& turn) {
+    joining_ = true;
+    Step step;
+    do {
+      again_ = false;
+      step = join_part(turn);
+    } while (again_);
+    joining_ = false;
+    return step;
+  }
+
+  // The same from within join(), which then begins anew: many parts with nothing to wait for must not be a deep stack.
+  Step join_again(Turn& turn) {
+    again_ = joining_;
+    return joining_ ? Step(Park{}) : join(turn);
+  }
+
+  Step join_part(Turn& turn) {
     if (const Answer* failed = find_end()) return finish_error(failed->error, failed->close);
     if (!any(Stage::idle)) next_part();
     if (part().empty()) return answer();
@@ -312,7 +329,7 @@ class Load : public Operation {
     if (any(Stage::reading)) return take_slot(turn);
     if (any(Stage::filling)) return fill(turn);
     if (any(Stage::leasing)) return wait_for_others();
-    return join(turn);
+    return join_again(turn);
   }
 
   // --- Leases
@@ -460,9 +477,7 @@ class Load : public Operation {
   std::vector<Target*> batch() { return at(Stage::reading, one_by_one_ || has_query() ? 1 : sql::kReadRowsMax); }
 
   Step read_rows(Turn& turn) {
-    Milliseconds left = options_.load_timeout;
-    if (any_lease()) left -= std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
-    left = std::max(left, Milliseconds(1));
+    const Milliseconds left = time_left(turn);
     pass_ = shared_.breaker.ask(turn.now, left);
     if (!pass_) {
       shared_.slots.release(turn);
@@ -481,6 +496,15 @@ class Load : public Operation {
     for (const sql::Bound& bound : wanted[0]->row_key) read.key_columns.push_back(bound.column);
     for (const Target* target : wanted) read.keys.push_back(values_of(target->row_key));
     return CallSql{std::move(read), left};
+  }
+
+  // As long as the leases live. One by one that may soon be over: what is read then is not stored.
+  Milliseconds time_left(Turn& turn) {
+    if (!any_lease()) return options_.load_timeout;
+    const auto left = options_.load_timeout - std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
+    if (!one_by_one_ || 2 * left > options_.load_timeout) return std::max(left, Milliseconds(1));
+    for (Target* target : at(Stage::reading)) target->leased = false;
+    return options_.load_timeout;
   }
 
   static std::vector<sql::Value> values_of(const std::vector<sql::Bound>& key) {
@@ -700,6 +724,8 @@ class Load : public Operation {
   std::optional<sql::Error> sql_down_;  // it did not answer: it is not asked again
   bool one_by_one_ = false;             // each row has a query of its own
   bool asked_sql_ = false;              // since the leases were asked for
+  bool joining_ = false;                // join() is under way
+  bool again_ = false;                  // and to begin anew
   TimePoint led_since_;
   TimePoint leased_at_;
   TimePoint queued_at_;                // since when the read has been waiting for its turn

@@ -323,7 +323,12 @@ void Loop::on_replies(ClientId client, std::uint32_t replies) {
   if (Client* found = find(client)) found->replies_done(replies);
 }
 
-void Loop::on_hit(std::uint32_t policy) { router_.policy(policy).metrics().hits.add(); }
+void Loop::on_hit(std::uint32_t policy, std::uint32_t keys) { router_.policy(policy).metrics().hits.add(keys); }
+
+bool Loop::on_kept(ClientId client, std::size_t bytes) {
+  if (Client* found = find(client)) found->reply_kept(bytes);
+  return find(client) != nullptr;
+}
 
 void Loop::on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) {
   if (Client* found = find(client)) found->read_missed(policy, command, reply);
@@ -346,6 +351,10 @@ void Loop::on_held(ClientId client, std::string_view note, std::string_view repl
   } else {
     on_held_lost(note);
   }
+}
+
+void Loop::on_again(ClientId client, std::string_view reply) {
+  if (Client* found = find(client)) found->ran_again(reply);
 }
 
 void Loop::on_held_lost(std::string_view note) {
@@ -396,7 +405,8 @@ void Loop::start_parts(SplitRead read, const policies::Request& request, ClientI
   for (std::size_t i = 0; i < split->parts().size(); ++i) {
     const SplitRead::Part& part = split->parts()[i];
     const auto done = [this, split, i, client, slot](policies::Finish finish) {
-      if (auto whole = split->take(i, std::move(finish))) answer(client, slot, *std::move(whole));
+      if (auto whole = split->take(i, std::move(finish))) return answer(client, slot, *std::move(whole));
+      if (Client* found = find(client)) found->hold(slot, split->bytes());
     };
     if (!part.policy) {
       operations_.start(make_redis_read(request.acl_user, part.args, request.version), nullptr, done);

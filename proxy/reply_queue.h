@@ -37,9 +37,13 @@ class ReplyQueue {
   std::uint64_t open(std::size_t row, const resp::CommandInfo* command, bool write, bool muted);
   // Commands on one row keep their order. Writes of one kind may overlap: a policy keeps their order itself.
   bool is_row_busy(std::size_t row, const resp::CommandInfo& command) const;
+  // Whether a policy is still working on a command on this row.
+  bool is_row_busy(std::size_t row) const;
 
   // Bytes that belong behind the last slot. Not when empty.
   void append(std::string_view bytes);
+  // So much is kept for a slot until it is filled.
+  void hold(std::uint64_t number, std::size_t bytes);
   // The reply of a slot. Numbers of slots that were dropped are ignored.
   void fill(std::uint64_t number, std::string reply, bool close);
   // Appends to `out` what is complete at the front. True when a reply said to close: the rest is dropped.
@@ -53,8 +57,10 @@ class ReplyQueue {
     bool muted;
     bool done = false;
     bool close = false;
+    std::size_t held = 0;
     std::string reply;
     Buffer after;
+    bool concerns(std::size_t some_row) const;  // it is not done
   };
 
   void clear();
