@@ -198,6 +198,7 @@ class Counting : public Operation {
     auto key = shared_.schema.mapping()->key(request_.key);
     if (!key) return give_up(reads_ ? absent() : finish_error(not_fitting(options_, key.why())), turn);
     key_ = std::move(*key);
+    if (shared_.breaker.refuses(turn.now)) return sql_error(shared_.breaker.refuse(), turn);
     switch (shared_.slots.acquire(turn.self)) {
       case LoadSlots::Got::now:
         return read_value(turn);
@@ -217,16 +218,22 @@ class Counting : public Operation {
   }
 
   Step read_value(Turn& turn) {
+    const auto spent = std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
+    const auto left = std::max(options_.load_timeout - spent, Milliseconds(1));
+    pass_ = shared_.breaker.ask(turn.now, left);
+    if (!pass_) {
+      shared_.slots.release(turn);
+      return sql_error(shared_.breaker.refuse(), turn);
+    }
     state_ = State::awaiting_value;
     std::vector<sql::Value> key;
     for (sql::Bound& bound : key_) key.push_back(std::move(bound.value));
-    const auto left = options_.load_timeout - std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
-    return CallSql{sql::ReadCounter{counters_.table, std::move(key), request_.key, inc_},
-                   std::max(left, Milliseconds(1))};
+    return CallSql{sql::ReadCounter{counters_.table, std::move(key), request_.key, inc_}, left};
   }
 
   Step value_read(const sql::Result& read, Turn& turn) {
     shared_.slots.release(turn);
+    shared_.breaker.report(*pass_, read.error, turn);
     if (!read.ok()) return sql_error(read.error, turn);
     if (read.rows.empty() || read.rows[0].size() < 3) return bad_total(turn);
     const sql::Row& row = read.rows[0];
@@ -306,8 +313,9 @@ class Counting : public Operation {
   std::string inc_;       // the incarnation that is being loaded; empty: a new one
   std::int64_t n_ = 0;    // its changes
   std::vector<sql::Bound> key_;
-  bool found_nothing_ = false;   // SQL has no row
-  std::optional<Finish> reply_;  // decided while the lease is given back
+  std::optional<Breaker::Pass> pass_;  // of the query that SQL works on
+  bool found_nothing_ = false;         // SQL has no row
+  std::optional<Finish> reply_;        // decided while the lease is given back
 };
 
 }  // namespace

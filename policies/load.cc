@@ -209,6 +209,23 @@ class Load : public Operation {
   // Leads the flights of the keys that nobody leads yet. Only when there are none it waits, for all others at once:
   // who leads never waits for another who may wait for it.
   Step join(Turn& turn) {
+    joining_ = true;
+    Step step;
+    do {
+      again_ = false;
+      step = join_part(turn);
+    } while (again_);
+    joining_ = false;
+    return step;
+  }
+
+  // The same from within join(), which then begins anew: many parts with nothing to wait for must not be a deep stack.
+  Step join_again(Turn& turn) {
+    again_ = joining_;
+    return joining_ ? Step(Park{}) : join(turn);
+  }
+
+  Step join_part(Turn& turn) {
     if (const Answer* failed = find_end()) return finish_error(failed->error, failed->close);
     if (!any(Stage::idle)) next_part();
     if (part().empty()) return answer();
@@ -275,16 +292,26 @@ class Load : public Operation {
     led_since_ = turn.now;
     poll_ = Milliseconds(0);
     if (has_query()) return map_keys(turn);  // it brings its columns along
-    if (auto step = shared_.schema.ask(turn)) return *std::move(step);
+    const bool asks = shared_.schema.mapping() == nullptr;
+    if (asks && shared_.breaker.refuses(turn.now)) return schema_unknown(shared_.breaker.refuse(), turn);
+    if (auto step = shared_.schema.ask(turn)) {
+      if (std::holds_alternative<CallSql>(*step)) pass_ = shared_.breaker.ask(turn.now, options_.load_timeout);
+      return *std::move(step);
+    }
     return map_keys(turn);
   }
 
   Step schema_known(const Event& event, Turn& turn) {
+    const auto* const done = std::get_if<SqlDone>(&event);
+    if (done != nullptr && pass_) shared_.breaker.report(*pass_, done->result.error, turn);
     const auto error = shared_.schema.take(event, turn);
-    if (!error) return map_keys(turn);
+    return error ? schema_unknown(*error, turn) : map_keys(turn);
+  }
+
+  Step schema_unknown(const sql::Error& error, Turn& turn) {
     shared_.metrics.load_errors.add();
-    for (Target* target : at(Stage::leasing)) land(*target, sql_answer(*error), Share::early, turn);
-    if (error->failure == sql::Failure::unavailable) give_up_rest(sql_answer(*error));
+    for (Target* target : at(Stage::leasing)) land(*target, sql_answer(error), Share::early, turn);
+    if (error.failure == sql::Failure::unavailable) give_up_rest(sql_answer(error));
     return go_on(turn);
   }
 
@@ -321,7 +348,7 @@ class Load : public Operation {
     if (any(Stage::reading)) return take_slot(turn);
     if (any(Stage::filling)) return fill(turn);
     if (any(Stage::leasing)) return wait_for_others();
-    return join(turn);
+    return join_again(turn);
   }
 
   // --- Leases
@@ -425,10 +452,8 @@ class Load : public Operation {
   // --- SQL
 
   Step take_slot(Turn& turn) {
-    if (sql_down_) {
-      for (Target* target : at(Stage::reading)) give_up(*target, sql_answer(*sql_down_), turn);
-      return go_on(turn);
-    }
+    if (!sql_down_ && shared_.breaker.refuses(turn.now)) sql_down_ = shared_.breaker.refuse();
+    if (sql_down_) return without_sql(turn);
     if (has_query() && renew_leases(turn)) return ask_leases(turn);
     queued_at_ = any_lease() ? leased_at_ : turn.now;
     switch (shared_.slots.acquire(turn.self)) {
@@ -466,15 +491,24 @@ class Load : public Operation {
     return go_on(turn);
   }
 
+  Step without_sql(Turn& turn) {
+    for (Target* target : at(Stage::reading)) give_up(*target, sql_answer(*sql_down_), turn);
+    return go_on(turn);
+  }
+
   // The rows of the next query.
   std::vector<Target*> batch() { return at(Stage::reading, one_by_one_ || has_query() ? 1 : sql::kReadRowsMax); }
 
   Step read_rows(Turn& turn) {
+    const Milliseconds left = time_left(turn);
+    pass_ = shared_.breaker.ask(turn.now, left);
+    if (!pass_) {
+      shared_.slots.release(turn);
+      sql_down_ = shared_.breaker.refuse();
+      return without_sql(turn);
+    }
     state_ = State::awaiting_rows;
     asked_sql_ = true;
-    Milliseconds left = options_.load_timeout;
-    if (any_lease()) left -= std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
-    left = std::max(left, Milliseconds(1));
     const std::vector<Target*> wanted = batch();
     for (const Target* target : wanted) {
       shared_.flights.mark(target->key);
@@ -488,6 +522,15 @@ class Load : public Operation {
     return CallSql{std::move(read), left};
   }
 
+  // As long as the leases live. One by one that may soon be over: what is read then is not stored.
+  Milliseconds time_left(Turn& turn) {
+    if (!any_lease()) return options_.load_timeout;
+    const auto left = options_.load_timeout - std::chrono::duration_cast<Milliseconds>(turn.now - leased_at_);
+    if (!one_by_one_ || 2 * left > options_.load_timeout) return std::max(left, Milliseconds(1));
+    for (Target* target : at(Stage::reading)) target->leased = false;
+    return options_.load_timeout;
+  }
+
   static std::vector<sql::Value> values_of(const std::vector<sql::Bound>& key) {
     std::vector<sql::Value> values;
     values.reserve(key.size());
@@ -497,6 +540,7 @@ class Load : public Operation {
 
   Step rows_read(Event& event, Turn& turn) {
     sql::Result& result = std::get<SqlDone>(event).result;
+    shared_.breaker.report(*pass_, result.error, turn);
     const std::vector<Target*> wanted = batch();
     if (has_query()) return query_answered(*wanted[0], result, turn);
     const std::size_t before = wanted.size() == 1 ? 0 : wanted[0]->row_key.size();
@@ -708,11 +752,14 @@ class Load : public Operation {
   std::optional<sql::Error> sql_down_;  // it did not answer: it is not asked again
   bool one_by_one_ = false;             // each row has a query of its own
   bool asked_sql_ = false;              // since the leases were asked for
+  bool joining_ = false;                // join() is under way
+  bool again_ = false;                  // and to begin anew
   TimePoint led_since_;
   TimePoint leased_at_;
-  TimePoint queued_at_;   // since when the read has been waiting for its turn
-  Milliseconds poll_{0};  // the last pause
-  Milliseconds wait_{0};  // until the first lease of others is over
+  TimePoint queued_at_;                // since when the read has been waiting for its turn
+  Milliseconds poll_{0};               // the last pause
+  Milliseconds wait_{0};               // until the first lease of others is over
+  std::optional<Breaker::Pass> pass_;  // of the query that SQL works on
   std::shared_ptr<const Mapping> mapping_;
 };
 

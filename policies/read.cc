@@ -2,6 +2,7 @@
 #include "policies/read.h"
 
 #include <array>
+#include <cassert>
 
 #include "policies/replies.h"
 
@@ -106,7 +107,12 @@ constexpr auto kPlaces = [] {
   return places;
 }();
 
-const Entry& entry_of(CommandId command) { return kEntries[kPlaces[static_cast<std::size_t>(command)]]; }
+// Of a command that is filled.
+const Entry& entry_of(CommandId command) {
+  const std::uint8_t place = kPlaces[static_cast<std::size_t>(command)];
+  assert(place != kNone);
+  return kEntries[place];
+}
 
 bool fits(Values values, ValueMode mode) {
   return values == Values::any || (values == Values::hash) == (mode == ValueMode::hash);

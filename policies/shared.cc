@@ -155,6 +155,7 @@ Shared::Shared(const conf::PolicyOptions& o)
     : options(o),
       table(tables::version_name(o.table)),
       depends_on(tables::version_names(o.tables)),
+      breaker(metrics, o.load_timeout),
       schema(o),
       slots(o.max_concurrent_loads) {}
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "policies/breaker.h"
 #include "policies/mapping.h"
 #include "policies/policy.h"
 #include "policies/policy_metrics.h"
@@ -137,6 +138,7 @@ struct Shared {
   const std::string table;       // version_name() of what is written
   const std::string depends_on;  // version_names() of what is read; empty: on none
   PolicyMetrics metrics;
+  Breaker breaker;
   Schema schema;
   LoadSlots slots;
   KeyQueue queue;

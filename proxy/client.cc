@@ -393,6 +393,7 @@ void Client::replies_done(std::uint32_t replies) {
 void Client::upstream_lost(bool sent, const std::string& reason) {
   if (closed_ || finishing_) return;
   outstanding_ = 0;
+  abandon_again();
   if (!sent) reply_bytes(resp::error_reply("LOADING sluice: upstream unavailable: " + reason));
   finish();
 }
@@ -402,6 +403,7 @@ void Client::own_upstream_down(const std::string& reason) {
   const bool unused = own_ && !own_->prepared();
   discard_own();
   outstanding_ = 0;
+  abandon_again();
   if (unused) {
     refuse_without_upstream(reason);
   } else {
@@ -418,7 +420,16 @@ void Client::check_output() {
   if (output_bytes() <= std::min(limit, kOutputAheadBytes)) return;
   if (!stream_.flush()) return close();
   if (own_ && output_bytes() > std::min(limit / 2, kOutputAheadBytes)) own_->pause_reading();
-  if (output_bytes() <= limit) return;
+  if (output_bytes() > limit) close_over_limit();
+}
+
+// Without the rest of it the reply is no use.
+void Client::reply_kept(std::size_t bytes) {
+  kept_bytes_ = bytes;
+  if (output_bytes() + bytes > loop_.config().proxy.client_output_buffer_limit) close_over_limit();
+}
+
+void Client::close_over_limit() {
   loop_.metrics().output_limit_closes.add();
   log_rarely(Level::warning, "output limit",
              "closed a client that does not read its replies: "
@@ -431,7 +442,7 @@ void Client::relieve_upstream() {
 }
 
 void Client::note_buffers() {
-  const std::size_t bytes = closed_ ? 0 : input_.size() + output_bytes();
+  const std::size_t bytes = closed_ ? 0 : input_.size() + output_bytes() + kept_bytes_;
   if (bytes == noted_bytes_) return;
   policies::Count& gauge = loop_.metrics().client_buffer_bytes;
   gauge.set(gauge.value() + bytes - noted_bytes_);

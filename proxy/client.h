@@ -49,6 +49,8 @@ class Client final : private Stream::Handler, private Flushable {
   void read_missed(std::uint32_t policy, std::string_view command, std::string_view reply);
   void effect_seen(std::string_view note, std::string_view reply);
   void held_reply(std::string_view note, std::string_view reply);
+  void reply_kept(std::size_t bytes);
+  void ran_again(std::string_view reply);
   void subscription_changed(std::string_view kind, std::int64_t remaining);
   void upstream_lost(bool sent, const std::string& reason);
   void read_lost(std::uint32_t policy, std::string_view command, bool sent, const std::string& reason);
@@ -56,6 +58,8 @@ class Client final : private Stream::Handler, private Flushable {
 
   // The operation that slot `slot` waits for has ended.
   void fill(std::uint64_t slot, policies::Finish finish);
+  // So much is kept for it so far.
+  void hold(std::uint64_t slot, std::size_t bytes);
   // Something this client's input may have waited for has changed.
   void resume();
   // Reads no more; the connection closes once the replies to what was read are written.
@@ -133,8 +137,14 @@ class Client final : private Stream::Handler, private Flushable {
   std::uint64_t open_slot(std::size_t row, const resp::CommandInfo* info, bool write);
   enum class Miss : std::uint8_t { absent, redis_down, distrusted, unasked };
   void begin_miss(std::uint32_t policy, std::string_view wire, Miss why, std::string_view reply = {});
-  void begin_split(const policies::Request& request, std::string_view reply);
+  void begin_split(const policies::Request& request, std::string_view wire, std::string_view reply);
   bool reads_without_redis(std::uint32_t policy, std::string_view wire);
+  policies::Request miss_of(std::string_view wire) const;
+  bool reads_rows_of(const std::vector<std::string>& keys);
+  std::uint64_t open_miss(std::size_t row, bool holds, std::string_view wire, const policies::Request& request);
+  bool run_again(policies::Finish& finish);
+  void abandon_again();
+  void settle(std::uint64_t slot, policies::Finish finish);
   void apply_effect(Effect effect, std::string_view wire, std::string_view reply);
   Session::Plan plan_of(const resp::Command& command) const;
   void stick_once_done(const resp::Command& command, std::string_view reply);
@@ -142,6 +152,7 @@ class Client final : private Stream::Handler, private Flushable {
   void select_configured_db();
   void multi_refused();
   void check_output();
+  void close_over_limit();
   void relieve_upstream();
   std::size_t output_bytes() const { return stream_.unwritten() + replies_.bytes(); }
   void note_buffers();
@@ -164,6 +175,18 @@ class Client final : private Stream::Handler, private Flushable {
 
   std::uint32_t outstanding_ = 0;  // forwarded commands not yet answered
   ReplyQueue replies_;             // those that wait for an earlier one
+  std::size_t kept_bytes_ = 0;     // of a reply that is wanted whole
+  std::uint64_t rows_read_ = 0;    // a bit for the row of each read that was forwarded
+
+  // A read that a policy has answered, and that a client with CLIENT TRACKING runs again, so that Redis tracks its
+  // keys.
+  struct Again {
+    std::uint64_t slot;
+    std::string wire;
+    resp::Absence absence;
+    std::string answer;  // the policy's, once it is there
+  };
+  std::unique_ptr<Again> again_;  // at most one: such a client's commands wait for each other
 
   // Commands that go to the same upstream one after the other, sent as one piece.
   std::string_view run_;

@@ -23,6 +23,8 @@ constexpr std::size_t kSlotsMax = 1024;
 // Keys of policies that one transaction may write.
 constexpr std::size_t kMultiGuardedMax = 65536;
 
+// In the mode OPTIN Redis tracks only what follows it; in others it is an error that changes nothing.
+constexpr std::string_view kCachingYes = "*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n";
 constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
@@ -30,19 +32,8 @@ constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 constexpr std::string_view kRefused = "*1\r\n$14\r\nSLUICE-REFUSED\r\n";
 
 std::size_t row_of(std::string_view key) { return std::hash<std::string_view>{}(key); }
-
-// What a policy is asked when it was Redis that had no answer to this read, or could give none.
-policies::Request miss_of(std::string_view wire) {
-  resp::CommandParser parser;
-  resp::Command command;
-  parser.next(wire, command);
-  policies::Request request;
-  request.verb = policies::Verb::miss;
-  request.command = resp::find_command(command.name());
-  request.args.assign(command.args.begin(), command.args.end());
-  request.key = request.args[1];
-  return request;
-}
+// Of 64, one that stands for its row.
+std::uint64_t bit_of(std::string_view key) { return std::uint64_t{1} << row_of(key) % 64; }
 
 bool has_several(const policies::Request& request) {
   return policies::reads_several(request.command->id) && request.args.size() > 2;
@@ -112,10 +103,13 @@ bool Client::take_read(const resp::CommandInfo& info, const resp::Command& comma
   }
   if (up->congested() || too_many_outstanding()) return false;
   loop_.metrics().commands_forwarded.add();
+  const bool several = policies::reads_several(info.id);
+  rows_read_ = (outstanding_ == 0 ? 0 : rows_read_) | (several ? UINT64_MAX : bit_of(loop_.router().key()));
   ++outstanding_;
-  up->expect_read(id_, wire, policy, policies::absence_of(info.id, command.args.size()));
+  up->expect_read(id_, wire, policy, route.keys, policies::absence_of(info.id, command.args.size()));
   // Redis' sum does not tell which keys are missing: its own will be counted once more, before anything else is sent.
-  barrier_ = route.mixed && info.id == CommandId::exists;
+  // And a read that is run again must not be so behind what follows it.
+  barrier_ = session_.tracks() || (route.mixed && info.id == CommandId::exists);
   return true;
 }
 
@@ -147,9 +141,7 @@ bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool
   if (replies_.writing()) return false;
   flush_run();
   const std::vector<std::string>& keys = loop_.router().guarded();
-  // Reads of these keys that came before it must not see what it does.
-  const auto is_busy = [this](const std::string& key) { return replies_.is_row_busy(row_of(key)); };
-  if (std::any_of(keys.begin(), keys.end(), is_busy)) return false;
+  if (!session_.in_multi() && reads_rows_of(keys)) return false;
   if (session_.in_multi()) {
     if (multi_guarded_.size() + keys.size() > kMultiGuardedMax) {
       return take_rejected("ERR sluice: too many writes on policy keys in one transaction");
@@ -191,6 +183,7 @@ bool Client::forward_held(Upstream& up, std::string_view wire, const Session::Pl
 // EXEC or DISCARD of a transaction that wrote policy keys.
 bool Client::take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan) {
   flush_run();
+  if (info.id == CommandId::exec && reads_rows_of(multi_guarded_)) return false;
   const std::vector<std::string> keys = std::exchange(multi_guarded_, {});
   if (info.id != CommandId::exec) return forward(command.wire, plan);
   if (plan.effect == Effect::relay) return discard_instead();
@@ -267,8 +260,20 @@ std::uint64_t Client::open_slot(std::size_t row, const resp::CommandInfo* info, 
   return replies_.open(row, info, write, muted);
 }
 
+void Client::hold(std::uint64_t slot, std::size_t bytes) {
+  if (closed_) return;
+  replies_.hold(slot, bytes);
+  check_output();
+}
+
 void Client::fill(std::uint64_t slot, policies::Finish finish) {
   if (closed_) return;
+  const bool waits = again_ && again_->slot == slot && again_->answer.empty();
+  if (waits && run_again(finish)) return;
+  settle(slot, std::move(finish));
+}
+
+void Client::settle(std::uint64_t slot, policies::Finish finish) {
   replies_.fill(slot, std::move(finish.reply), finish.close);
   check_output();
   if (closed_) return;
@@ -290,21 +295,87 @@ void Client::begin_miss(std::uint32_t policy, std::string_view wire, Miss why, s
   request.distrust = why == Miss::distrusted;
   if (request.redis_down) request.acl_user = loop_.user_to_refuse(session_.user());
   if (request.distrust || why == Miss::unasked) request.acl_user = loop_.user_to_check(session_.user());
-  if (has_several(request)) return begin_split(request, reply);
-  const std::uint64_t slot = replies_.open(row_of(request.key), nullptr, false, false);
+  if (has_several(request)) return begin_split(request, wire, reply);
+  const std::uint64_t slot = open_miss(row_of(request.key), false, wire, request);
   loop_.start(loop_.router().policy(policy).begin(std::move(request)), policy, id_, slot);
 }
 
-void Client::begin_split(const policies::Request& request, std::string_view reply) {
+// What a policy is asked when it was Redis that had no answer to this read, or could give none.
+policies::Request Client::miss_of(std::string_view wire) const {
+  resp::CommandLimits limits;
+  limits.bulk_bytes_max = loop_.config().proxy.max_bulk_length;
+  resp::CommandParser parser(limits);
+  resp::Command command;
+  parser.next(wire, command);
+  policies::Request request;
+  request.verb = policies::Verb::miss;
+  request.command = resp::find_command(command.name());
+  request.args.assign(command.args.begin(), command.args.end());
+  request.key = request.args[1];
+  return request;
+}
+
+// `holds`: nothing is forwarded until it is filled.
+std::uint64_t Client::open_miss(std::size_t row, bool holds, std::string_view wire, const policies::Request& request) {
+  const bool tracks = session_.tracks() && own_;
+  const std::uint64_t slot = replies_.open(row, nullptr, holds || tracks, false);
+  if (tracks) {
+    const auto absence = policies::absence_of(request.command->id, request.args.size());
+    again_ = std::make_unique<Again>(Again{slot, std::string(wire), absence, {}});
+  }
+  return slot;
+}
+
+void Client::begin_split(const policies::Request& request, std::string_view wire, std::string_view reply) {
   SplitRead read(loop_.router(), *request.command, request.args, reply);
+  for (const std::uint32_t policy : read.hits()) loop_.router().policy(policy).metrics().hits.add();
   if (read.parts().empty()) {
     reply_bytes(reply);
     return replies_done(0);
   }
   const bool holds =
       std::any_of(read.parts().begin(), read.parts().end(), [](const auto& part) { return !part.policy; });
-  const std::uint64_t slot = replies_.open(ReplyQueue::kEveryRow, nullptr, holds, false);
+  const std::uint64_t slot = open_miss(ReplyQueue::kEveryRow, holds, wire, request);
+  hold(slot, read.bytes());
   loop_.start_parts(std::move(read), request, id_, slot);
+}
+
+// False: the policy's answer is the reply.
+bool Client::run_again(policies::Finish& finish) {
+  if (!own_ || !own_->ready() || finish.close || finish.reply.starts_with('-')) {
+    again_.reset();
+    return false;
+  }
+  again_->answer = std::move(finish.reply);
+  ++outstanding_;
+  own_->expect({}, kCachingYes, Expect::dropped, 1, {});
+  own_->expect(id_, again_->wire, Expect::again, 1, {});
+  return true;
+}
+
+// What Redis has by now is newer than what the policy has answered; if it has nothing, that stands.
+void Client::ran_again(std::string_view reply) {
+  if (closed_ || !again_) return;
+  const auto again = std::move(again_);
+  --outstanding_;
+  const bool absent = resp::is_absent(again->absence, reply, again->wire);
+  settle(again->slot, {absent ? std::move(again->answer) : std::string(reply)});
+}
+
+// Its connection is gone: the policy's answer is the reply, if it is there already.
+void Client::abandon_again() {
+  const auto again = std::move(again_);
+  if (!again || again->answer.empty()) return;
+  replies_.fill(again->slot, std::move(again->answer), false);
+  replies_.settle(stream_.out());
+}
+
+// Whether reads of these rows, which must not see what a write of them does, are under way.
+bool Client::reads_rows_of(const std::vector<std::string>& keys) {
+  if (outstanding_ == 0) rows_read_ = 0;
+  return std::any_of(keys.begin(), keys.end(), [this](const std::string& key) {
+    return (rows_read_ & bit_of(key)) != 0 || replies_.is_row_busy(row_of(key));
+  });
 }
 
 // Whether SQL may answer the command while Redis cannot be reached.

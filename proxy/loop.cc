@@ -52,7 +52,8 @@ Loop::Loop(Process& process)
       graveyard_(events_),
       common_{events_, process.config.upstream, *this, metrics_, graveyard_, default_user_, connection_age_},
       default_user_probe_(events_, process.config.upstream, [this](DefaultUser now) { default_user_looked_at(now); }),
-      background_busy_(router_.size(), false) {
+      background_busy_(router_.size(), false),
+      breaker_open_(router_.size(), false) {
   process_.loops.push_back(this);
   pools_.push_back(std::make_unique<UpstreamPool>(common_, Identity{.db = process.config.upstream.db}));
 }
@@ -322,7 +323,12 @@ void Loop::on_replies(ClientId client, std::uint32_t replies) {
   if (Client* found = find(client)) found->replies_done(replies);
 }
 
-void Loop::on_hit(std::uint32_t policy) { router_.policy(policy).metrics().hits.add(); }
+void Loop::on_hit(std::uint32_t policy, std::uint32_t keys) { router_.policy(policy).metrics().hits.add(keys); }
+
+bool Loop::on_kept(ClientId client, std::size_t bytes) {
+  if (Client* found = find(client)) found->reply_kept(bytes);
+  return find(client) != nullptr;
+}
 
 void Loop::on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) {
   if (Client* found = find(client)) found->read_missed(policy, command, reply);
@@ -345,6 +351,10 @@ void Loop::on_held(ClientId client, std::string_view note, std::string_view repl
   } else {
     on_held_lost(note);
   }
+}
+
+void Loop::on_again(ClientId client, std::string_view reply) {
+  if (Client* found = find(client)) found->ran_again(reply);
 }
 
 void Loop::on_held_lost(std::string_view note) {
@@ -395,7 +405,8 @@ void Loop::start_parts(SplitRead read, const policies::Request& request, ClientI
   for (std::size_t i = 0; i < split->parts().size(); ++i) {
     const SplitRead::Part& part = split->parts()[i];
     const auto done = [this, split, i, client, slot](policies::Finish finish) {
-      if (auto whole = split->take(i, std::move(finish))) answer(client, slot, *std::move(whole));
+      if (auto whole = split->take(i, std::move(finish))) return answer(client, slot, *std::move(whole));
+      if (Client* found = find(client)) found->hold(slot, split->bytes());
     };
     if (!part.policy) {
       operations_.start(make_redis_read(request.acl_user, part.args, request.version), nullptr, done);
@@ -445,6 +456,7 @@ void Loop::tick() {
   close_idle_clients();
   close_unused_pools();
   look_at_memory();
+  log_breakers();
   if (!draining_) start_due_work();
 }
 
@@ -453,6 +465,24 @@ void Loop::look_at_memory() {
   memory_seen_ = events_.now();
   const std::uint64_t came_and_left = 2 * metrics_.clients_accepted.value() - client_count_;
   memory_.look(Buffer::released_bytes() + came_and_left * kClientBytes);
+}
+
+// Policies do no I/O: it is their metrics that tell.
+void Loop::log_breakers() {
+  for (std::uint32_t policy = 0; policy < router_.size(); ++policy) {
+    const auto& metrics = router_.policy(policy).metrics();
+    const bool open = metrics.breaker_open.value() != 0;
+    if (open == breaker_open_[policy]) continue;
+    breaker_open_[policy] = open;
+    const conf::PolicyOptions& options = router_.policy(policy).options();
+    const std::string who = "policy '" + options.name + "': backend '" + options.backend + "' ";
+    if (open) {
+      log(Level::warning,
+          who + "does not answer: reads that need it fail at once, but for one that tries now and then");
+    } else {
+      log(Level::info, who + "answers again");
+    }
+  }
 }
 
 void Loop::start_due_work() {

@@ -132,12 +132,14 @@ class Loop final : private UpstreamUser {
 
   void on_bytes(ClientId client, std::string_view bytes) override;
   void on_replies(ClientId client, std::uint32_t replies) override;
-  void on_hit(std::uint32_t policy) override;
+  void on_hit(std::uint32_t policy, std::uint32_t keys) override;
   void on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) override;
   void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
                     const std::string& reason) override;
+  bool on_kept(ClientId client, std::size_t bytes) override;
   void on_effect(ClientId client, std::string_view note, std::string_view reply) override;
   void on_held(ClientId client, std::string_view note, std::string_view reply) override;
+  void on_again(ClientId client, std::string_view reply) override;
   void on_held_lost(std::string_view note) override;
   void on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) override;
   void on_lost(ClientId client, bool sent, const std::string& reason) override;
@@ -160,6 +162,7 @@ class Loop final : private UpstreamUser {
   void look_at_default_user();
   void start_due_work();
   void end_due_work(std::uint32_t policy);
+  void log_breakers();
   void look_at_memory();
   void drain(std::chrono::milliseconds timeout);
   void close_clients();
@@ -207,6 +210,7 @@ class Loop final : private UpstreamUser {
   bool ended_ = false;
   std::size_t drains_left_ = 0;
   std::vector<bool> background_busy_;  // per policy: its background operation is running
+  std::vector<bool> breaker_open_;     // per policy: as last logged
   std::uint64_t unflushed_ = 0;
 
   std::atomic<bool> redis_up_{false};

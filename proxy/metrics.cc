@@ -144,6 +144,12 @@ constexpr std::array kPolicyItems{
                "sluice_policy_rejected_commands_total", "Commands refused on the policy's keys."},
     PolicyItem{"unmanaged_writes", &PolicyMetrics::unmanaged_writes, PolicyItem::Kind::counter,
                "sluice_policy_unmanaged_writes_total", "Writes on the policy's keys that went to Redis past it."},
+    PolicyItem{"breaker_open", &PolicyMetrics::breaker_open, PolicyItem::Kind::gauge, "sluice_breaker_open",
+               "Loops that ask the database nothing for this policy's reads, as it has not answered."},
+    PolicyItem{"breaker_openings", &PolicyMetrics::breaker_openings, PolicyItem::Kind::counter,
+               "sluice_breaker_openings_total", "Times that a loop stopped asking the database."},
+    PolicyItem{"breaker_refusals", &PolicyMetrics::breaker_refusals, PolicyItem::Kind::counter,
+               "sluice_breaker_refusals_total", "Loads that failed at once, or missed, because of that."},
 };
 
 template <class T>

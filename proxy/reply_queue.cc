@@ -8,7 +8,7 @@ namespace sluice::proxy {
 
 std::uint64_t ReplyQueue::open(std::size_t row, const resp::CommandInfo* command, bool write, bool muted) {
   if (!slots_) slots_ = std::make_unique<std::deque<Slot>>();
-  slots_->push_back({row, command, write, muted, false, false, {}, {}});
+  slots_->push_back({row, command, write, muted, false, false, 0, {}, {}});
   if (write) ++open_writes_;
   return first_ + slots_->size() - 1;
 }
@@ -33,9 +33,16 @@ void ReplyQueue::append(std::string_view bytes) {
   bytes_ += bytes.size();
 }
 
+void ReplyQueue::hold(std::uint64_t number, std::size_t bytes) {
+  if (number < first_ || number - first_ >= size()) return;
+  Slot& slot = (*slots_)[number - first_];
+  bytes_ += bytes - std::exchange(slot.held, bytes);
+}
+
 void ReplyQueue::fill(std::uint64_t number, std::string reply, bool close) {
   if (number < first_ || number - first_ >= size()) return;
   Slot& slot = (*slots_)[number - first_];
+  bytes_ -= std::exchange(slot.held, 0);
   slot.done = true;
   slot.close = close;
   if (slot.write) --open_writes_;

@@ -42,6 +42,8 @@ class ReplyQueue {
 
   // Bytes that belong behind the last slot. Not when empty.
   void append(std::string_view bytes);
+  // So much is kept for a slot until it is filled.
+  void hold(std::uint64_t number, std::size_t bytes);
   // The reply of a slot. Numbers of slots that were dropped are ignored.
   void fill(std::uint64_t number, std::string reply, bool close);
   // Appends to `out` what is complete at the front. True when a reply said to close: the rest is dropped.
@@ -55,6 +57,7 @@ class ReplyQueue {
     bool muted;
     bool done = false;
     bool close = false;
+    std::size_t held = 0;
     std::string reply;
     Buffer after;
     bool concerns(std::size_t some_row) const;  // it is not done

@@ -230,6 +230,7 @@ Route Router::route_several(const resp::CommandInfo& info, const resp::Command& 
   }
   if (operations != 0) return operate_several(info, operations);
   all.mixed = reads != keys_.size();
+  all.keys = static_cast<std::uint32_t>(reads);
   all.renamed = !renames_.empty();
   if (all.renamed) rewrite(command);
   return all;

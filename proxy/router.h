@@ -38,6 +38,7 @@ struct Route {
   bool renamed = false;    // an alias was resolved: send Router::wire() instead of what the client sent
   bool mixed = false;      // read: some of the keys are Redis' own
   bool at_once = false;    // read: nothing is forwarded, `policy` answers
+  std::uint32_t keys = 1;  // read: how many are of policies
 };
 
 // The policies of one loop and the table of their prefixes. Loop thread only.

@@ -196,6 +196,7 @@ std::uint32_t Session::confirmations(const resp::CommandInfo& info, const resp::
 
 void Session::began(const Plan& plan) {
   const bool skipped = reply_mode_ == ReplyMode::skip;
+  if (plan.reason == PinReason::tracking) tracks_ = true;
   switch (plan.effect) {
     case Effect::none:
     case Effect::subscribe:

@@ -101,6 +101,8 @@ class Session {
   bool in_multi() const { return multi_; }
   bool watching() const { return watch_; }
   bool blocked() const { return blocking_ != 0; }
+  // It may have turned CLIENT TRACKING on.
+  bool tracks() const { return tracks_; }
   bool subscribed() const { return subscriptions() != 0; }
   bool skips_reply() const { return reply_mode_ == ReplyMode::skip; }
   bool replies_suppressed() const { return reply_mode_ != ReplyMode::on; }
@@ -132,6 +134,7 @@ class Session {
   bool watch_ = false;
   bool sticky_ = false;
   bool relayed_ = false;
+  bool tracks_ = false;
   bool user_unsure_ = false;
   bool db_unsure_ = false;
   bool hides_ = false;  // EXEC will subscribe, authenticate or switch the protocol, inside its own reply

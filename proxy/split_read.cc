@@ -77,6 +77,7 @@ SplitRead::SplitRead(const Router& router, const resp::CommandInfo& command, con
     : counts_(command.id == CommandId::exists) {
   if (!counts_ && !reply.empty()) {
     for (const std::string_view element : resp::elements_of(reply)) elements_.emplace_back(element);
+    bytes_ = reply.size();
   }
   const bool found_some = !elements_.empty();
   elements_.resize(args.size() - 1);
@@ -85,7 +86,9 @@ SplitRead::SplitRead(const Router& router, const resp::CommandInfo& command, con
     std::uint32_t index = 0;
     const policies::Policy* const owner = router.owner(key, index);
     const bool reads = owner != nullptr && is_read(owner->handling(command));
-    if (found_some && (!reads || !resp::is_nil(elements_[place]))) continue;
+    const bool found = found_some && !resp::is_nil(elements_[place]);
+    if (found && reads) hits_.push_back(index);
+    if (found || (found_some && !reads)) continue;
     Part& part = part_of(reads ? std::optional(index) : std::nullopt, command.name);
     part.args.push_back(reads ? key : args[place + 1]);
     part.places.push_back(place);
@@ -112,6 +115,7 @@ std::optional<Finish> SplitRead::take(std::size_t part, Finish finish) {
     const auto elements = resp::elements_of(reply);
     const auto& places = parts_[part].places;
     for (std::size_t i = 0; i < places.size() && i < elements.size(); ++i) elements_[places[i]] = elements[i];
+    bytes_ += reply.size();
   }
   if (--left_ != 0) return {};
   return whole();

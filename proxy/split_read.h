@@ -34,6 +34,10 @@ class SplitRead {
 
   // What a part has answered; the whole reply once it was the last.
   std::optional<policies::Finish> take(std::size_t part, policies::Finish finish);
+  // What is kept until then.
+  std::size_t bytes() const { return bytes_; }
+  // The policy of each key that Redis found.
+  const std::vector<std::uint32_t>& hits() const { return hits_; }
 
  private:
   Part& part_of(std::optional<std::uint32_t> policy, std::string_view command);
@@ -43,8 +47,10 @@ class SplitRead {
   std::vector<Part> parts_;
   std::size_t left_ = 0;               // parts that have not answered
   std::vector<std::string> elements_;  // MGET
-  std::int64_t count_ = 0;             // EXISTS
-  policies::Finish failure_;           // the first of the parts', if any has a reply
+  std::size_t bytes_ = 0;              // of these
+  std::vector<std::uint32_t> hits_;
+  std::int64_t count_ = 0;    // EXISTS
+  policies::Finish failure_;  // the first of the parts', if any has a reply
 };
 
 // Runs `args`, an MGET or EXISTS, on the proxy's own connection, once Redis says that `acl_user` may (empty: it has).

@@ -87,19 +87,21 @@ void Upstream::forward(ClientId client, std::string_view wire, std::uint32_t rep
       return;
     }
   }
-  if (replies != 0) pending_.push({client, replies, 0, Expect::reply, {}, 0});
+  if (replies != 0) pending_.push({client, replies, 0, Expect::reply, {}, 0, 0});
 }
 
 void Upstream::expect(ClientId client, std::string_view wire, Expect expect, std::uint32_t replies,
                       std::string_view note) {
   send(wire);
   notes_.append(note);
-  pending_.push({client, replies, static_cast<std::uint32_t>(note.size()), expect, {}, 0});
+  pending_.push({client, replies, static_cast<std::uint32_t>(note.size()), expect, {}, 0, 0});
 }
 
-void Upstream::expect_read(ClientId client, std::string_view wire, std::uint32_t policy, resp::Absence absence) {
+void Upstream::expect_read(ClientId client, std::string_view wire, std::uint32_t policy, std::uint32_t keys,
+                           resp::Absence absence) {
   expect(client, wire, Expect::read, 1, wire);
   pending_.back().absence = absence;
+  pending_.back().keys = static_cast<std::uint16_t>(std::min<std::uint32_t>(keys, UINT16_MAX));
   pending_.back().policy = policy;
 }
 
@@ -157,6 +159,9 @@ void Upstream::link_read(std::string_view bytes) {
       case Mode::capturing:
         in_step = capture(bytes);
         break;
+      case Mode::dropping:
+        in_step = drop(bytes);
+        break;
       case Mode::between:
       case Mode::surprise:
         break;
@@ -185,6 +190,7 @@ Upstream::Mode Upstream::mode_of(std::string_view bytes) {
     case Expect::attempt:
     case Expect::prepared:
     case Expect::counted:
+    case Expect::again:
       return Mode::capturing;
   }
   return Mode::surprise;
@@ -213,7 +219,7 @@ bool Upstream::stream(std::string_view& bytes) {
     if (progress.status == resp::ReplyFramer::Status::more) break;
     mode_ = Mode::between;
     ++replies;
-    if (pending_.front().expect == Expect::read) user_.on_hit(pending_.front().policy);
+    if (pending_.front().expect == Expect::read) user_.on_hit(pending_.front().policy, pending_.front().keys);
     if (--pending_.front().replies == 0) pop();
     const bool goes_on = passed < bytes.size() && !pending_.empty() && pending_.front().client == client;
     if (goes_on && mode_of(bytes.substr(passed)) == Mode::streaming) mode_ = Mode::streaming;
@@ -242,10 +248,32 @@ bool Upstream::capture(std::string_view& bytes) {
   bytes.remove_prefix(progress.size);
   const bool complete = progress.status == resp::ReplyFramer::Status::complete;
   if (!complete || !held_.empty()) held_.append(part);
-  if (!complete) return true;
+  if (!complete) {
+    if (!is_kept(held_.size())) mode_ = Mode::dropping;
+    return true;
+  }
   mode_ = Mode::between;
   const Buffer whole = std::move(held_);
+  if (!whole.empty()) static_cast<void>(is_kept(0));
   finish(whole.empty() ? part : whole.view());
+  return true;
+}
+
+// What is kept for a client counts as its output. A push, or what may be a message, is small and not the reply.
+bool Upstream::is_kept(std::size_t bytes) {
+  if (inspecting_ || pending_.empty() || pending_.front().expect != Expect::read) return true;
+  if (user_.on_kept(pending_.front().client, bytes)) return true;
+  held_.clear();
+  return false;
+}
+
+bool Upstream::drop(std::string_view& bytes) {
+  const auto progress = framer_.feed(bytes);
+  if (progress.status == resp::ReplyFramer::Status::malformed) return false;
+  bytes.remove_prefix(progress.size);
+  if (progress.status == resp::ReplyFramer::Status::more) return true;
+  mode_ = Mode::between;
+  pop();
   return true;
 }
 
@@ -278,7 +306,7 @@ void Upstream::finish(std::string_view reply) {
     case Expect::read:
       pop(note);
       if (resp::is_absent(front.absence, reply, note)) return user_.on_miss(front.client, front.policy, note, reply);
-      user_.on_hit(front.policy);
+      user_.on_hit(front.policy, front.keys);
       return pass(front.client, reply);
     case Expect::effect:
       pop(note);
@@ -295,6 +323,9 @@ void Upstream::finish(std::string_view reply) {
     case Expect::held:
       pop(note);
       return user_.on_held(front.client, note, reply);
+    case Expect::again:
+      pop();
+      return user_.on_again(front.client, reply);
     case Expect::dropped:
       if (--pending_.front().replies == 0) pop();
       return;

@@ -34,6 +34,7 @@ enum class Expect : std::uint8_t {
   attempt,   // the same; whether it succeeded counts for
   prepared,  // these, the proxy's own that must succeed
   counted,   // passed on if the attempt before it succeeded, else the note is
+  again,     // kept whole and given to on_again instead
 };
 
 // The owner's and the clients' side of an Upstream. Ids may be stale.
@@ -43,14 +44,17 @@ class UpstreamUser {
   virtual void on_bytes(ClientId client, std::string_view bytes) = 0;
   // So many replies of this client have been passed on whole.
   virtual void on_replies(ClientId client, std::uint32_t replies) = 0;
-  // What became of an expect_read().
-  virtual void on_hit(std::uint32_t policy) = 0;
+  // What became of an expect_read(). `keys`: how many.
+  virtual void on_hit(std::uint32_t policy, std::uint32_t keys) = 0;
   virtual void on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) = 0;
   virtual void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
                             const std::string& reason) = 0;
+  // So much of the reply to an expect_read() is kept; 0: no more. False: nobody wants it.
+  virtual bool on_kept(ClientId client, std::size_t bytes) = 0;
   // Before the reply is passed on: `note` is the command.
   virtual void on_effect(ClientId client, std::string_view note, std::string_view reply) = 0;
   virtual void on_held(ClientId client, std::string_view note, std::string_view reply) = 0;
+  virtual void on_again(ClientId client, std::string_view reply) = 0;
   // The reply to an Expect::held will not come; the command may have run.
   virtual void on_held_lost(std::string_view note) = 0;
   // A subscription was confirmed, `remaining` are left.
@@ -94,8 +98,9 @@ class Upstream final : private Link::Owner {
   void expect(ClientId client, std::string_view wire, Expect expect, std::uint32_t replies, std::string_view note);
 
   ClientId bound() const { return bound_; }
-  // Sends one read on a key of `policy`; what Redis finds is passed on, else the policy is asked (on_miss).
-  void expect_read(ClientId client, std::string_view wire, std::uint32_t policy, resp::Absence absence);
+  // Sends one read on `keys` keys of `policy`; what Redis finds is passed on, else the policy is asked (on_miss).
+  void expect_read(ClientId client, std::string_view wire, std::uint32_t policy, std::uint32_t keys,
+                   resp::Absence absence);
 
   // The connection belongs to one client: what arrives unasked (messages, pushes) is for it.
   void bind(ClientId client) {
@@ -133,7 +138,8 @@ class Upstream final : private Link::Owner {
     std::uint32_t replies = 0;
     std::uint32_t note_bytes = 0;
     Expect expect = Expect::reply;
-    resp::Absence absence = resp::Absence::nil;  // Expect::read, as is
+    resp::Absence absence = resp::Absence::nil;  // Expect::read, as are
+    std::uint16_t keys = 0;                      // at most
     std::uint32_t policy = 0;
   };
 
@@ -142,6 +148,7 @@ class Upstream final : private Link::Owner {
     between,    // no reply has begun
     streaming,  // passed on as it comes
     capturing,  // wanted whole
+    dropping,   // of an expect_read(), for nobody
     unasked,    // passed on as it comes; answers nothing
     surprise,   // nobody waits for it: the connection is out of step
   };
@@ -157,6 +164,8 @@ class Upstream final : private Link::Owner {
   bool stream(std::string_view& bytes);
   bool stream_unasked(std::string_view& bytes);
   bool capture(std::string_view& bytes);
+  bool is_kept(std::size_t bytes);
+  bool drop(std::string_view& bytes);
   void finish(std::string_view reply);
   void finish_guarded(std::string_view reply);
   void pass_without_guards(ClientId client, std::string_view reply, std::uint32_t guards);

@@ -233,6 +233,57 @@ TEST_P(MissedReads, SeeNothingOfWhatTheirClientSentAfterThem) {
   EXPECT_EQ(proxy->call({"MGET", "doc:1", "plain:9"}), direct->call({"MGET", "doc:1", "plain:9"}));
 }
 
+TEST_P(MissedReads, SeeNothingOfAWriteOfTheirKeysThatFollows) {
+  connect("2");
+  forget();
+  const std::string write = wire({"SET", "doc:9", "v"});
+  proxy->send(wire({"EXISTS", "doc:1", "doc:9"}) + write);
+  EXPECT_EQ(proxy->read_replies(2), ":1\r\n+OK\r\n");
+  forget();
+  proxy->send(wire({"GET", "doc:9"}) + write);
+  EXPECT_EQ(proxy->read_replies(2), "$-1\r\n+OK\r\n");
+  forget();
+  proxy->call({"WATCH", "plain:1"});  // a connection of its own
+  proxy->send(wire({"STRLEN", "doc:9"}) + wire({"MULTI"}) + write + wire({"EXEC"}));
+  EXPECT_EQ(proxy->read_replies(4), ":0\r\n+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+}
+
+// Redis tells who has run a read of the key itself; what was stored after that it tells too.
+TEST_P(MissedReads, OfAClientThatTracksAreTracked) {
+  struct Case {
+    const char* mode;
+    Args command;
+  };
+  const std::vector<Case> cases{{"NOLOOP", {"GET", "doc:1"}},
+                                {"OPTIN", {"GET", "doc:1"}},
+                                {"OPTOUT", {"STRLEN", "doc:1"}},
+                                {"NOLOOP", {"MGET", "plain:1", "doc:1", "doc:9"}},
+                                {"NOLOOP", {"EXISTS", "doc:1", "none"}}};
+  for (const Case& some : cases) {
+    connect("3");
+    forget();
+    proxy->call({"CLIENT", "TRACKING", "ON", some.mode});
+    if (some.mode == std::string("OPTIN")) proxy->call({"CLIENT", "CACHING", "YES"});
+    EXPECT_EQ(proxy->call(some.command), direct->call(some.command)) << some.command[0];
+    proxy->send(wire({"PING"}));
+    std::string told = proxy->read_reply();
+    while (told != "+PONG\r\n") told = proxy->read_reply();  // of what was stored
+    rig.redis.run({"DEL", "doc:1"});
+    told = proxy->read_reply();
+    EXPECT_TRUE(told.starts_with('>') && told.find("doc:1") != std::string::npos) << some.mode << ": " << told;
+  }
+}
+
+TEST_P(MissedReads, OfAClientThatTracksKeepTheirPlaceInAPipeline) {
+  connect("2");
+  forget();
+  proxy->call({"CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "nothing"});
+  proxy->send(wire({"STRLEN", "doc:1"}) + wire({"MULTI"}) + wire({"PING"}) + wire({"EXEC"}) + wire({"GET", "doc:9"}) +
+              wire({"EXISTS", "doc:2", "none"}) + wire({"PING"}));
+  EXPECT_EQ(proxy->read_replies(7),
+            direct->call({"STRLEN", "doc:1"}) + "+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n$-1\r\n:1\r\n+PONG\r\n");
+}
+
 TEST_P(MissedReads, InsideMultiSeeOnlyRedis) {
   connect("2");
   forget();
@@ -357,6 +408,18 @@ TEST_P(CheckedReads, AreAnsweredBySqlWhileRedisIsGone) {
     }
   }));
   EXPECT_EQ(reply, row);
+}
+
+TEST(LargeReads, OfKeysOfPoliciesCountAsOutputWhileTheyAreKept) {
+  SluiceOptions options;
+  options.proxy = "client_output_buffer_limit = \"1mb\"";
+  Rig rig(kFruitSchema, kFruitPolicy, options);
+  rig.redis.run({"SET", "fruit:1", std::string(900UL << 10, 'x')});
+  Connection small(rig.sluice.tcp());
+  EXPECT_EQ(small.call({"MGET", "fruit:1", "fruit:8"}).size(), (900UL << 10) + 20);
+  small.send(wire({"MGET", "fruit:1", "fruit:1", "fruit:9"}));
+  EXPECT_EQ(small.read_to_end(), "");
+  EXPECT_EQ(rig.sluice.metric("sluice_clients_closed_output_limit_total"), 1);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Cache-aside, step by step: misses, leases, single flight, and what becomes of every failure.
 #include <gtest/gtest.h>
 
+#include "policies/breaker.h"
 #include "policies/fuse_scripts.h"
 #include "policies/policy_metrics.h"
 #include "tests/policies/proxy_double.h"
@@ -53,7 +54,19 @@ class CacheAside : public ::testing::Test {
     return load.redis({array({bulk("LEASE")})});
   }
 
+  // SQL does not answer so many reads.
+  void break_circuit(unsigned reads = Breaker::kInRow) {
+    for (unsigned i = 0; i < reads; ++i) {
+      Stepper load = get();
+      reading(load);
+      load.sql(failed(sql::Failure::unavailable));
+      load.redis({array({bulk("REFUSED")})});
+    }
+  }
+
   conf::PolicyOptions options = fruit_options();
+  const std::string spared =
+      "-TRYAGAIN sluice: policy 'fruit': the database has not answered, and is left alone for a while\r\n";
   const Step describe = CallSql{sql::Describe{"fruit"}, Milliseconds(3000)};
   const sql::Result apple = rows({{std::int64_t{1}, std::string("apple"), std::int64_t{100}}});
   const std::string loading = "-LOADING sluice: upstream unavailable: no connection to Redis\r\n";
@@ -204,6 +217,72 @@ TEST_F(CacheAside, AFailureIsSharedSoThatNobodyWaitsForTheNext) {
   EXPECT_EQ(first.redis({array({bulk("REFUSED")})}), error);
   EXPECT_EQ(second.resume(Woken{}), error);
   EXPECT_EQ(policy().metrics().load_errors.value(), 1U);
+}
+
+TEST_F(CacheAside, ADatabaseThatDoesNotAnswerIsSpared) {
+  break_circuit();
+  Stepper load = get();
+  leasing(load);
+  EXPECT_EQ(load.redis({array({bulk("LEASE")})}), fill_step("NONE", "10000")) << "the lease is given back";
+  EXPECT_EQ(load.redis({array({bulk("REFUSED")})}), reply(spared));
+  EXPECT_EQ(policy().metrics().breaker_refusals.value(), 1U);
+  Stepper hit = get();
+  leasing(hit);
+  EXPECT_EQ(hit.redis({array({bulk("NEG")})}), reply("$-1\r\n")) << "what needs no SQL is answered";
+}
+
+TEST_F(CacheAside, OneLoadTriesADatabaseThatIsSpared) {
+  break_circuit();
+  Stepper probe = get(1);
+  probe.clock += Breaker::kPauseMin;
+  EXPECT_EQ(reading(probe), read_step());
+  Stepper other = get(2, "fruit:2");
+  other.clock = probe.clock;
+  other.start();
+  EXPECT_EQ(std::get<CallRedis>(other.redis({array({bulk("LEASE")})})).commands[0].args[5], "NONE");
+  EXPECT_EQ(probe.sql(apple), fill_step("VALUE", "60000", {kApple}));
+  Stepper next = get(3, "fruit:3");
+  next.clock = probe.clock;
+  next.start();
+  EXPECT_TRUE(std::holds_alternative<CallSql>(next.redis({array({bulk("LEASE")})})));
+}
+
+TEST_F(CacheAside, WhoWaitedForAFreePlaceIsSparedTheDatabaseToo) {
+  options.max_concurrent_loads = 1;
+  break_circuit(Breaker::kInRow - 1);
+  Stepper last = get(1);
+  reading(last);
+  Stepper waiting = get(2, "fruit:2");
+  waiting.start();
+  EXPECT_EQ(waiting.redis({array({bulk("LEASE")})}), Step(Park{}));
+  last.sql(failed(sql::Failure::unavailable));
+  EXPECT_EQ(last.woken, (std::vector<OperationId>{{2, 1}}));
+  EXPECT_EQ(std::get<CallRedis>(waiting.resume(Woken{})).commands[0].args[5], "NONE");
+  waiting.redis({array({bulk("REFUSED")})});
+  last.redis({array({bulk("REFUSED")})});
+  Stepper next = get(3);
+  next.clock += Breaker::kPauseMin;
+  EXPECT_EQ(reading(next), read_step()) << "and gives the place back";
+}
+
+TEST_F(CacheAside, ADatabaseIsSparedTheDescriptionOfItsTableToo) {
+  for (unsigned i = 0; i < Breaker::kInRow; ++i) {
+    Stepper load = get();
+    EXPECT_EQ(load.start(), describe);
+    load.sql(failed(sql::Failure::unavailable));
+  }
+  EXPECT_EQ(get().start(), reply(spared));
+  Stepper probe = get();
+  probe.clock += Breaker::kPauseMin;
+  EXPECT_EQ(probe.start(), describe);
+}
+
+TEST_F(CacheAside, OnSqlErrorMissAnswersNilForADatabaseThatIsSpared) {
+  options.on_sql_error = conf::OnSqlError::miss;
+  break_circuit();
+  Stepper load = get();
+  reading(load);
+  EXPECT_EQ(load.redis({array({bulk("REFUSED")})}), reply("$-1\r\n"));
 }
 
 TEST_F(CacheAside, OnSqlErrorMissAnswersNil) {

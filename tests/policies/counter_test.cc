@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "policies/breaker.h"
 #include "policies/counter_scripts.h"
 #include "policies/policy_metrics.h"
 #include "tests/policies/proxy_double.h"
@@ -322,6 +323,22 @@ TEST_F(Counter, ACounterThatCannotBeLoadedIsNotCounted) {
   };
   EXPECT_EQ(run({"INCR", kKey}), "-TRYAGAIN sluice: policy 'views': because\r\n");
   EXPECT_EQ(redis.call({"EXISTS", kKey}).integer, 0);
+}
+
+TEST_F(Counter, ADatabaseThatDoesNotAnswerIsSpared) {
+  store("t", 100);
+  run({"INCR", "counter:other"});
+  int asked = 0;
+  proxy().intercept = [&](const Step& step) -> std::optional<Event> {
+    if (!std::holds_alternative<CallSql>(step)) return {};
+    ++asked;
+    return SqlDone{failed(sql::Failure::unavailable)};
+  };
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(run({"INCR", kKey}).starts_with("-TRYAGAIN sluice: policy 'views': "));
+  EXPECT_EQ(asked, static_cast<int>(Breaker::kInRow));
+  proxy().intercept = nullptr;
+  proxy().clock += Breaker::kPauseMin;
+  EXPECT_EQ(run({"INCR", kKey}), ":101\r\n");
 }
 
 TEST_F(Counter, ColdIncrementsLoadOnce) {

@@ -1,6 +1,8 @@
 // The read commands that a policy fills: what each replies to a miss, of each kind of value, and how several keys are
 // loaded together.
 #include <algorithm>
+#include <functional>
+#include <pthread.h>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,21 @@ namespace sluice::policies::testing {
 namespace {
 
 constexpr const char* kWrongTypeReply = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+
+// On which a few calls for each of some hundred queries would not fit.
+void on_small_stack(std::function<void()> run) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 256UL << 10);
+  pthread_t thread{};
+  const auto call = [](void* function) -> void* {
+    (*static_cast<std::function<void()>*>(function))();
+    return nullptr;
+  };
+  ASSERT_EQ(pthread_create(&thread, &attributes, call, &run), 0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+}
 
 // Against a real Redis, with a table in memory.
 class ReadCommands : public ::testing::Test {
@@ -223,6 +240,36 @@ TEST_F(ReadCommands, ARowThatSaysItsKeyOtherwiseIsReadByItself) {
   EXPECT_EQ(missed({"MGET", "fruit:1", "fruit:9", "fruit:2"}), "*3\r\n$5\r\napple\r\n$-1\r\n$2\r\nn2\r\n");
   EXPECT_EQ(together, 1);
   EXPECT_EQ(sql.reads, 3) << "one for all, one each for those it seemed to have nothing of";
+}
+
+TEST_F(ReadCommands, OneByOneEachHasTheTimeOfALoad) {
+  use(conf::ValueMode::raw);
+  missed({"GET", "fruit:3"});
+  std::vector<Milliseconds> times;
+  proxy().intercept = [&](const Step& step) -> std::optional<Event> {
+    const auto* call = std::get_if<CallSql>(&step);
+    if (call == nullptr) return {};
+    times.push_back(call->timeout);
+    proxy().clock += Milliseconds(1000);
+    if (!std::holds_alternative<sql::ReadRows>(call->op)) return {};
+    return SqlDone{failed(sql::Failure::refused, "22003")};
+  };
+  EXPECT_EQ(missed({"MGET", "fruit:1", "fruit:2", "fruit:3"}), "*3\r\n$5\r\napple\r\n$2\r\nn2\r\n$2\r\nn3\r\n");
+  EXPECT_EQ(times,
+            (std::vector<Milliseconds>{Milliseconds(3000), Milliseconds(2000), Milliseconds(3000), Milliseconds(3000)}))
+      << "the lease lives no longer than the first two";
+}
+
+TEST_F(ReadCommands, ManyKeysThatNoRowCanHaveNeedNoDeepStack) {
+  options.key = key_template("fruit:{id}");
+  use(conf::ValueMode::raw);
+  std::vector<std::string> args{"EXISTS"};
+  for (int i = 0; i < 100000; ++i) args.push_back("fruit:x" + std::to_string(i));
+  ProxyDouble& here = proxy();
+  const int read = here.begin(miss(std::move(args)));
+  on_small_stack([&] { here.step(read); });  // the table is described
+  EXPECT_TRUE(here.ended(read));
+  EXPECT_EQ(here.finish(read).reply, ":0\r\n");
 }
 
 TEST_F(ReadCommands, GetexOfAHashIsOfTheWrongTypeOnlyWhereThereIsARow) {

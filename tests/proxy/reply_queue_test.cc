@@ -82,6 +82,21 @@ TEST_F(ReplyQueueTest, ARowIsBusyWhileAnythingOnItIs) {
   EXPECT_TRUE(queue.is_row_busy(8));
 }
 
+TEST_F(ReplyQueueTest, WhatIsKeptForASlotCountsUntilItIsFilled) {
+  const auto slot = read(7);
+  EXPECT_TRUE(queue.is_row_busy(7));
+  EXPECT_FALSE(queue.is_row_busy(8));
+  queue.hold(slot, 100);
+  queue.hold(slot, 150);
+  EXPECT_EQ(queue.bytes(), 150U);
+  queue.fill(slot, "+OK", false);
+  EXPECT_EQ(queue.bytes(), 3U);
+  EXPECT_FALSE(queue.is_row_busy(7));
+  EXPECT_EQ(settled(), "+OK");
+  queue.hold(slot, 100);
+  EXPECT_EQ(queue.bytes(), 0U);
+}
+
 TEST_F(ReplyQueueTest, AReplyThatClosesDropsWhatComesAfterItAndLaterFillsAreIgnored) {
   const auto first = read();
   queue.append("a");

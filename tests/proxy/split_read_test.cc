@@ -89,6 +89,15 @@ TEST_F(SplitReadTest, TheReplyIsWholeWithItsLastPart) {
   EXPECT_EQ(read.take(0, {"*2\r\n_\r\n$1\r\nn\r\n"})->reply, "*3\r\n_\r\n$1\r\nf\r\n$1\r\nn\r\n");
 }
 
+TEST_F(SplitReadTest, TellsWhatItKeepsAndWhatRedisFound) {
+  const std::string said = "*4\r\n$1\r\na\r\n$1\r\np\r\n$-1\r\n$-1\r\n";
+  SplitRead read = split({"MGET", "note:1", "plain", "note:2", "fruit:1"}, said);
+  EXPECT_THAT(read.hits(), ElementsAre(1U));
+  EXPECT_EQ(read.bytes(), said.size());
+  read.take(0, {"*1\r\n$1\r\nb\r\n"});
+  EXPECT_EQ(read.bytes(), said.size() + 11);
+}
+
 TEST_F(SplitReadTest, TheKeysThatExistAreAddedUp) {
   SplitRead read = split({"EXISTS", "fruit:1", "plain", "user:1", "fruit:1"}, ":1\r\n");
   ASSERT_EQ(read.parts().size(), 3U);

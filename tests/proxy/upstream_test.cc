@@ -26,7 +26,14 @@ class Recorder final : public UpstreamUser {
  public:
   void on_bytes(ClientId client, std::string_view bytes) override { this->bytes[client.index].append(bytes); }
   void on_replies(ClientId client, std::uint32_t count) override { replies[client.index] += count; }
-  void on_hit(std::uint32_t policy) override { note("hit", {}, std::to_string(policy)); }
+  void on_hit(std::uint32_t policy, std::uint32_t keys) override {
+    note("hit", {}, std::to_string(policy) + (keys == 1 ? "" : " x" + std::to_string(keys)));
+  }
+  bool on_kept(ClientId, std::size_t bytes) override {
+    kept = std::max(kept, bytes);
+    kept_now = bytes;
+    return bytes <= kept_max;
+  }
   void on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) override {
     missed = reply;
     note("miss", client, std::to_string(policy) + " " + std::string(command));
@@ -41,6 +48,7 @@ class Recorder final : public UpstreamUser {
   void on_held(ClientId client, std::string_view text, std::string_view reply) override {
     note("held", client, std::string(text) + " -> " + std::string(reply));
   }
+  void on_again(ClientId client, std::string_view reply) override { note("again", client, std::string(reply)); }
   void on_held_lost(std::string_view text) override { note("held lost", {}, std::string(text)); }
   void on_subscription(ClientId client, std::string_view kind, std::int64_t remaining) override {
     note("subscription", client, std::string(kind) + " " + std::to_string(remaining));
@@ -61,7 +69,10 @@ class Recorder final : public UpstreamUser {
   std::vector<std::string> events;
   bool down = false;
   std::string why;
-  std::string missed;  // the reply of the last miss
+  std::string missed;    // the reply of the last miss
+  std::size_t kept = 0;  // the most that was kept of a reply
+  std::size_t kept_now = 0;
+  std::size_t kept_max = SIZE_MAX;
 
  private:
   void note(const std::string& what, ClientId client, const std::string& text) {
@@ -202,7 +213,7 @@ TEST_F(UpstreamTest, FailsWhenRedisRefusesWhatPreparesIt) {
 
 TEST_F(UpstreamTest, PassesOnAReadThatFindsSomethingAndCountsAHit) {
   connect();
-  upstream_.expect_read(kOne, "GET k\r\n", 7, Absence::nil);
+  upstream_.expect_read(kOne, "GET k\r\n", 7, 1, Absence::nil);
   answer("$1\r\nv\r\n");
   EXPECT_EQ(seen_.bytes[1], "$1\r\nv\r\n");
   EXPECT_EQ(seen_.replies[1], 1U);
@@ -214,7 +225,7 @@ class NothingFound : public UpstreamTest,
 
 TEST_P(NothingFound, IsGivenToThePolicyWithTheCommandAndPassedToNobody) {
   connect();
-  upstream_.expect_read(kOne, "GET k\r\n", 7, GetParam().first);
+  upstream_.expect_read(kOne, "GET k\r\n", 7, 1, GetParam().first);
   upstream_.forward(kOne, "PING\r\n", 1);
   answer(GetParam().second + "+PONG\r\n", 1);
   EXPECT_THAT(seen_.events, ElementsAre("miss 1: 7 GET k\r\n"));
@@ -238,7 +249,7 @@ TEST_P(SomethingFound, IsPassedOnHoweverItIsCut) {
   for (const std::size_t piece : {std::size_t{1}, std::string::npos}) {
     seen_.bytes.clear();
     seen_.events.clear();
-    upstream_.expect_read(kOne, "GET k\r\n", 7, GetParam().first);
+    upstream_.expect_read(kOne, "GET k\r\n", 7, 1, GetParam().first);
     answer(GetParam().second, piece);
     EXPECT_THAT(seen_.events, ElementsAre("hit: 7"));
     EXPECT_EQ(seen_.bytes[1], GetParam().second);
@@ -258,25 +269,62 @@ INSTANTIATE_TEST_SUITE_P(Upstream, SomethingFound,
 
 TEST_F(UpstreamTest, AMissComesWithTheReplyThatShowedIt) {
   connect();
-  upstream_.expect_read(kOne, "MGET a b\r\n", 7, Absence::some_nil);
+  upstream_.expect_read(kOne, "MGET a b\r\n", 7, 2, Absence::some_nil);
   answer("*2\r\n$1\r\nv\r\n$-1\r\n", 3);
   EXPECT_EQ(seen_.missed, "*2\r\n$1\r\nv\r\n$-1\r\n");
+}
+
+TEST_F(UpstreamTest, AHitOfSeveralKeysIsSoMany) {
+  connect();
+  upstream_.expect_read(kOne, "MGET a b\r\n", 7, 2, Absence::some_nil);
+  answer("*2\r\n$1\r\nv\r\n$1\r\nw\r\n");
+  EXPECT_THAT(seen_.events, ElementsAre("hit: 7 x2"));
+}
+
+TEST_F(UpstreamTest, TellsHowMuchItKeepsOfAReply) {
+  connect();
+  upstream_.expect_read(kOne, "MGET a b\r\n", 7, 2, Absence::some_nil);
+  const std::string reply = "*2\r\n$3000\r\n" + std::string(3000, 'v') + "\r\n$1\r\nw\r\n";
+  answer(reply, 100);
+  EXPECT_EQ(seen_.bytes[1], reply);
+  EXPECT_GE(seen_.kept, 3000U);
+  EXPECT_EQ(seen_.kept_now, 0U);
+}
+
+TEST_F(UpstreamTest, WhatNobodyWantsIsNotKept) {
+  connect();
+  seen_.kept_max = 1000;
+  upstream_.expect_read(kOne, "MGET a b\r\n", 7, 2, Absence::some_nil);
+  upstream_.forward(kTwo, "PING\r\n", 1);
+  answer("*2\r\n$3000\r\n" + std::string(3000, 'v') + "\r\n$-1\r\n+PONG\r\n", 100);
+  EXPECT_LT(seen_.kept, 1200U);
+  EXPECT_THAT(seen_.events, IsEmpty());
+  EXPECT_EQ(seen_.bytes[1], "");
+  EXPECT_EQ(seen_.bytes[2], "+PONG\r\n");
+}
+
+TEST_F(UpstreamTest, AReplyToWhatIsRunAgainIsGivenWhole) {
+  connect();
+  upstream_.expect(kOne, "GET k\r\n", Expect::again, 1, {});
+  answer("$1\r\nv\r\n", 1);
+  EXPECT_THAT(seen_.events, ElementsAre("again 1: $1\r\nv\r\n"));
+  EXPECT_EQ(seen_.bytes[1], "");
 }
 
 TEST_F(UpstreamTest, FewerKeysThanTheCommandHasAreAMiss) {
   connect();
   const std::string exists = "*3\r\n$6\r\nEXISTS\r\n$1\r\na\r\n$1\r\nb\r\n";
-  upstream_.expect_read(kOne, exists, 7, Absence::fewer);
+  upstream_.expect_read(kOne, exists, 7, 1, Absence::fewer);
   answer(":2\r\n", 1);
   EXPECT_THAT(seen_.events, ElementsAre("hit: 7"));
-  upstream_.expect_read(kOne, exists, 7, Absence::fewer);
+  upstream_.expect_read(kOne, exists, 7, 1, Absence::fewer);
   answer(":1\r\n", 1);
   EXPECT_EQ(seen_.missed, ":1\r\n");
 }
 
 TEST_F(UpstreamTest, AnEmptyStringIsFound) {
   connect();
-  upstream_.expect_read(kOne, "GET k\r\n", 7, Absence::nil);
+  upstream_.expect_read(kOne, "GET k\r\n", 7, 1, Absence::nil);
   answer("$0\r\n\r\n", 1);
   EXPECT_THAT(seen_.events, ElementsAre("hit: 7"));
   EXPECT_EQ(seen_.bytes[1], "$0\r\n\r\n");
@@ -421,8 +469,8 @@ TEST_P(Cut, ChangesNothingAboutWhoGetsWhat) {
   connect();
   upstream_.bind(kOne);
   upstream_.forward(kOne, "A\r\n", 1);
-  upstream_.expect_read(kOne, "GET a\r\n", 3, Absence::nil);
-  upstream_.expect_read(kOne, "GET b\r\n", 3, Absence::nil);
+  upstream_.expect_read(kOne, "GET a\r\n", 3, 1, Absence::nil);
+  upstream_.expect_read(kOne, "GET b\r\n", 3, 1, Absence::nil);
   upstream_.expect(kOne, "SELECT\r\n", Expect::effect, 1, "SELECT\r\n");
   upstream_.expect(kOne, "DEL\r\n", Expect::guarded, 4, "1");
   upstream_.expect(kOne, "NO\r\n", Expect::replaced, 1, "-no\r\n");
@@ -540,7 +588,7 @@ TEST_F(UpstreamTest, ARelayPassesOnWhatIsNotEvenAReply) {
 TEST_F(UpstreamTest, TellsEveryClientWhoseCommandsWereLostThenThatItIsDown) {
   connect();
   upstream_.forward(kOne, "A\r\n", 1);
-  upstream_.expect_read(kTwo, "GET k\r\n", 7, Absence::nil);
+  upstream_.expect_read(kTwo, "GET k\r\n", 7, 1, Absence::nil);
   upstream_.expect(kOne, "B\r\n", Expect::effect, 1, "B\r\n");
   run_some(loop_, peer_);
   peer_.hang_up();
@@ -554,7 +602,7 @@ TEST_F(UpstreamTest, WhatWasQueuedBeforeItEverConnectedWasNotSent) {
   peer_.stop_listening();
   upstream_.connect();
   upstream_.forward(kOne, "A\r\n", 1);
-  upstream_.expect_read(kTwo, "GET k\r\n", 7, Absence::nil);
+  upstream_.expect_read(kTwo, "GET k\r\n", 7, 1, Absence::nil);
   ASSERT_TRUE(goes_down());
   EXPECT_THAT(seen_.events, ElementsAre("not sent 1", "read not sent 2: 7 GET k\r\n"));
 }
@@ -606,7 +654,9 @@ TEST_F(UpstreamTest, StopsReadingWhenItIsClosedInTheMiddle) {
       upstream->close();
     }
     void on_replies(ClientId, std::uint32_t) override {}
-    void on_hit(std::uint32_t) override {}
+    void on_hit(std::uint32_t, std::uint32_t) override {}
+    bool on_kept(ClientId, std::size_t) override { return true; }
+    void on_again(ClientId, std::string_view) override {}
     void on_miss(ClientId, std::uint32_t, std::string_view, std::string_view) override {}
     void on_read_lost(ClientId, std::uint32_t, std::string_view, bool, const std::string&) override {}
     void on_effect(ClientId, std::string_view, std::string_view) override {}
