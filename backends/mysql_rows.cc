@@ -148,9 +148,11 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRow
     condition = std::move(longer);
   }
   const auto name = [](const std::string& column) { return mysql_quoted(column); };
+  const auto is_there = [](const std::string& column) { return mysql_quoted(column) + " IS NOT NULL"; };
   MysqlQuery query(connection,
-                   mysql_select(op.table, op.columns) + (condition.empty() ? "" : " WHERE " + condition) +
-                       " ORDER BY " + joined(op.key_columns, ", ", name) + " LIMIT ?",
+                   mysql_select(op.table, op.columns) + " WHERE " + joined(op.key_columns, " AND ", is_there) +
+                       (condition.empty() ? "" : " AND (" + condition + ")") + " ORDER BY " +
+                       joined(op.key_columns, ", ", name) + " LIMIT ?",
                    Lock::none);
   for (std::size_t i = 0; i < after.size(); ++i) {
     const Column* const column = mysql_find_column(target.table->table, after[i].column);

@@ -137,10 +137,12 @@ PostgresQuery postgres_query(const ReadRows& op) {
 
 PostgresQuery postgres_query(const ListRows& op) {
   const std::string keys = column_list(op.key_columns);
-  PostgresQuery query("SELECT " + column_list(op.columns) + from(op.table));
+  PostgresQuery query("SELECT " + column_list(op.columns) + from(op.table) + " WHERE ");
+  query.sql +=
+      joined(op.key_columns, " AND ", [](const auto& name) { return "t." + postgres_quoted(name) + " IS NOT NULL"; });
   if (!op.after.empty()) {
     query.sql +=
-        " WHERE (" + keys + ") > (" + joined(op.after, ", ", [&](const Value& v) { return query.bind(v); }) + ")";
+        " AND (" + keys + ") > (" + joined(op.after, ", ", [&](const Value& v) { return query.bind(v); }) + ")";
   }
   query.sql += " ORDER BY " + keys + " LIMIT ";
   query.sql += query.bind(std::int64_t{op.limit});

@@ -225,7 +225,8 @@ struct WriteRows {
   bool operator==(const WriteRows&) const = default;
 };
 
-// Rows in key order after `after` (exclusive; empty: from the start), at most `limit`.
+// Rows in key order after `after` (exclusive; empty: from the start), at most `limit`. Those of which a key column is
+// NULL are left out.
 struct ListRows {
   std::string table;
   std::vector<std::string> key_columns;

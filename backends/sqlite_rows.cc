@@ -164,9 +164,10 @@ Result sqlite_run(SqliteConnection& connection, const ReadRows& op) {
 Result sqlite_run(SqliteConnection& connection, const ListRows& op) {
   const auto key = [&](const std::string& column) { return qualified(op.table, column); };
   const std::string keys = joined(op.key_columns, ", ", key);
-  std::string sql = select(op.table, op.columns);
+  std::string sql = select(op.table, op.columns) + " WHERE " +
+                    joined(op.key_columns, " AND ", [&](const auto& column) { return key(column) + " IS NOT NULL"; });
   if (!op.after.empty()) {
-    sql += " WHERE (" + keys + ") > (" + joined(op.after, ", ", [](const Value&) { return std::string("?"); }) + ")";
+    sql += " AND (" + keys + ") > (" + joined(op.after, ", ", [](const Value&) { return std::string("?"); }) + ")";
   }
   SqliteQuery query(connection, sql + " ORDER BY " + keys + " LIMIT ?");
   for (const auto& value : op.after) query.bind(value);

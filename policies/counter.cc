@@ -4,6 +4,7 @@
 
 #include "policies/counters.h"
 #include "policies/inspect.h"
+#include "policies/listing.h"
 #include "policies/replies.h"
 #include "policies/row_policy.h"
 
@@ -50,6 +51,8 @@ class Counter : public Policy {
         return make_inspection(counters_.shared, std::move(request));
       case Verb::invalidate:
         return make_invalidation(counters_.shared, std::move(request));
+      case Verb::rows:
+        return make_listing(counters_.shared, std::move(request));
       case Verb::sync:
         return make_sync(counters_, std::move(request));
     }

@@ -186,6 +186,16 @@ std::optional<std::string> Mapping::redis_key(std::span<const std::string> texts
   return redis_key;
 }
 
+std::optional<std::string> Mapping::redis_key_of(std::span<const sql::Value> values) const {
+  std::vector<std::string> texts;
+  for (std::size_t i = 0; i < key_.size(); ++i) {
+    auto text = text_of(values[i], key_[i].type);
+    if (!text) return {};
+    texts.push_back(*std::move(text));
+  }
+  return redis_key(texts);
+}
+
 std::optional<Copy> Mapping::copy(const sql::Row& row) const {
   Copy copy;
   if (options_->value == ValueMode::json) copy.text = "{";

@@ -48,6 +48,8 @@ class Mapping {
   // The inverse: the Redis key of the row whose key columns have these texts, as a database writes them. Nullopt when
   // there is none.
   std::optional<std::string> redis_key(std::span<const std::string> texts) const;
+  // Of a row with these values in its key columns.
+  std::optional<std::string> redis_key_of(std::span<const sql::Value> values) const;
   // The columns that copy() and expiry() expect, in order.
   const std::vector<std::string>& columns() const { return columns_; }
   // Nullopt when the row is nothing that Redis could hold: a raw NULL, a hash without fields.

@@ -119,6 +119,7 @@ enum class Verb : std::uint8_t {
   dbget,
   invalidate,
   sync,  // SLUICE ...: about `key`; for sync and invalidate it may be a pattern
+  rows,  // SLUICE ROWS: at most `count`, those after `key`
 };
 
 // One of several keys of a command, and the policy that owns it.
@@ -133,6 +134,7 @@ struct Request {
   std::vector<std::string> args;               // command, miss: as sent, the key resolved through the alias
   std::vector<RequestKey> keys;  // command: with several keys, in their order; all of policies that write rows()
   std::string key;  // the real key (of several the first); a pattern or empty (the whole policy) for sync, invalidate
+  std::uint32_t count = 0;  // rows
   resp::Version version = resp::Version::resp2;
   std::string acl_user;     // non-empty: ask Redis (ACL DRYRUN) whether this user may, before anything is applied
   bool redis_down = false;  // the read was not answered by Redis

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "policies/inspect.h"
+#include "policies/listing.h"
 #include "policies/load.h"
 #include "policies/read.h"
 #include "policies/replies.h"
@@ -76,6 +77,8 @@ std::unique_ptr<Operation> RowPolicy::begin_read(Request request) {
       return make_inspection(shared_, std::move(request));
     case Verb::invalidate:
       return make_invalidation(shared_, std::move(request));
+    case Verb::rows:
+      return make_listing(shared_, std::move(request));
     case Verb::sync:
       return make_finished(finish_integer(0));  // nothing waits to be flushed
   }

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "conf/config.h"
+#include "policies/listing.h"
 #include "resp/ascii.h"
+#include "resp/integer.h"
 
 namespace sluice::proxy {
 namespace {
@@ -23,13 +25,16 @@ struct Subcommand {
   std::size_t arguments_min, arguments_max;
 };
 constexpr Subcommand kSubcommands[] = {
-    {"help", Verb::help, 0, 0},       {"version", Verb::version, 0, 0}, {"policy", Verb::policy, 0, 1},
-    {"explain", Verb::explain, 1, 1}, {"status", Verb::status, 1, 1},   {"sync", Verb::sync, 1, 1},
-    {"dbget", Verb::dbget, 1, 1},     {"source", Verb::source, 1, 1},   {"invalidate", Verb::invalidate, 1, 1},
-    {"clients", Verb::clients, 0, 0}, {"pins", Verb::pins, 0, 0},       {"touch", Verb::touch, 1, SIZE_MAX},
+    {"help", Verb::help, 0, 0},          {"version", Verb::version, 0, 0}, {"policy", Verb::policy, 0, 1},
+    {"explain", Verb::explain, 1, 1},    {"status", Verb::status, 1, 1},   {"sync", Verb::sync, 1, 1},
+    {"dbget", Verb::dbget, 1, 1},        {"source", Verb::source, 1, 1},   {"invalidate", Verb::invalidate, 1, 1},
+    {"clients", Verb::clients, 0, 0},    {"pins", Verb::pins, 0, 0},       {"rows", Verb::rows, 1, 4},
+    {"touch", Verb::touch, 1, SIZE_MAX},
 };
 // The rest of the commands that sluice has a name for.
-constexpr std::string_view kNotBuilt[] = {"rows", "queue", "pause", "resume", "dlq", "config"};
+constexpr std::string_view kNotBuilt[] = {"queue", "pause", "resume", "dlq", "config"};
+
+constexpr std::uint32_t kRowsListed = 100;  // without COUNT
 
 constexpr std::string_view kHelp[] = {
     "SLUICE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -45,6 +50,8 @@ constexpr std::string_view kHelp[] = {
     "    Return the clients that have a connection to Redis of their own, and why.",
     "POLICY [<name>]",
     "    Return the names of the policies, or the settings of one.",
+    "ROWS <policy> [<after>] [COUNT <count>]",
+    "    Return the keys and values of the rows of the policy's table, in key order, those after the key <after>.",
     "SOURCE <key>",
     "    Return the value of <key> and where it came from: redis, sql or none.",
     "STATUS <key>",
@@ -186,6 +193,23 @@ std::string_view why_nobody(PrefixTable::Match::Kind kind) {
   return "";
 }
 
+// [after] [COUNT n]; what is wrong, or nothing.
+std::string parse_page(std::span<const std::string_view> args, SluiceCommand& command) {
+  command.count = kRowsListed;
+  if (args.size() % 2 == 1) {
+    command.after = args[0];
+    args = args.subspan(1);
+  }
+  if (args.empty()) return {};
+  if (args.size() != 2 || resp::lower(args[0]) != "count") return "ERR syntax error";
+  const auto count = resp::parse_integer(args[1]);
+  if (!count || *count < 1 || *count > policies::kListedMax) {
+    return "ERR COUNT must be between 1 and " + std::to_string(policies::kListedMax);
+  }
+  command.count = static_cast<std::uint32_t>(*count);
+  return {};
+}
+
 }  // namespace
 
 std::optional<SluiceCommand> parse_sluice(std::span<const std::string_view> args, std::string& error) {
@@ -206,7 +230,9 @@ std::optional<SluiceCommand> parse_sluice(std::span<const std::string_view> args
     return {};
   }
   SluiceCommand command{found->verb, arguments == 0 ? std::string() : std::string(args[2])};
-  if (arguments > 1) command.more.assign(args.begin() + 3, args.end());
+  if (command.verb == Verb::rows) error = parse_page(args.subspan(3), command);
+  if (!error.empty()) return {};
+  if (command.verb == Verb::touch) command.more.assign(args.begin() + 3, args.end());
   return command;
 }
 
@@ -223,6 +249,7 @@ Access access_of(const SluiceCommand& command, const Policies& policies) {
     case Verb::policy:
     case Verb::clients:
     case Verb::pins:
+    case Verb::rows:
     case Verb::touch:
       return Access::admin;
     case Verb::explain:
@@ -304,13 +331,15 @@ std::string sluice_policies(const Policies& policies) {
   return out;
 }
 
+std::string no_policy(std::string_view name) {
+  std::string out;
+  resp::append_error(out, "ERR sluice: there is no policy " + quoted(name));
+  return out;
+}
+
 std::string sluice_policy(const Policies& policies, std::string_view name, resp::Version version) {
   const policies::Policy* policy = find_policy(policies, name);
-  if (policy == nullptr) {
-    std::string out;
-    resp::append_error(out, "ERR sluice: there is no policy " + quoted(name));
-    return out;
-  }
+  if (policy == nullptr) return no_policy(name);
   Map map(version);
   map.add("name", policy->options().name);
   add_policy(map, policy->options());

@@ -28,11 +28,14 @@ struct SluiceCommand {
     touch,
     source,
     clients,
-    pins
+    pins,
+    rows
   };
   Verb verb = Verb::help;
   std::string argument;  // a key, pattern, policy or table; empty only for help, version and a policy without a name
   std::vector<std::string> more{};  // touch: the other tables
+  std::string after{};              // rows: the key that comes before the first; may be empty
+  std::uint32_t count = 0;          // rows: at most so many
   bool operator==(const SluiceCommand&) const = default;
 };
 
@@ -73,6 +76,8 @@ std::string_view name(policies::Handling handling);
 std::string sluice_help();
 std::string sluice_version();
 std::string sluice_policies(const std::vector<std::unique_ptr<policies::Policy>>& policies);
+// The error for a name that no policy has.
+std::string no_policy(std::string_view name);
 // A map, or an error when there is no policy of this name.
 std::string sluice_policy(const std::vector<std::unique_ptr<policies::Policy>>& policies, std::string_view name,
                           resp::Version version);

@@ -25,6 +25,8 @@ Verb verb_of(SluiceCommand::Verb verb) {
       return Verb::dbget;
     case SluiceCommand::Verb::invalidate:
       return Verb::invalidate;
+    case SluiceCommand::Verb::rows:
+      return Verb::rows;
     case SluiceCommand::Verb::sync:
     case SluiceCommand::Verb::help:
     case SluiceCommand::Verb::version:
@@ -68,6 +70,8 @@ class Dispatch {
       case SluiceCommand::Verb::sync:
       case SluiceCommand::Verb::invalidate:
         return run_on_target(*command);
+      case SluiceCommand::Verb::rows:
+        return list_rows(*command);
       case SluiceCommand::Verb::status:
       case SluiceCommand::Verb::source:
       case SluiceCommand::Verb::dbget:
@@ -120,18 +124,29 @@ class Dispatch {
     Target target = target_of(command.argument, policies());
     if (target == Target::policy && command.verb == SluiceCommand::Verb::invalidate) target = Target::key;
     switch (target) {
-      case Target::policy: {
+      case Target::policy:
         about.key.clear();
-        const auto named = std::find_if(policies().begin(), policies().end(),
-                                        [&](const auto& policy) { return policy->options().name == command.argument; });
-        const auto index = static_cast<std::uint32_t>(named - policies().begin());
-        return loop_.start((*named)->begin(std::move(about)), index, client_, slot_);
-      }
+        return run_on_policy(command.argument, std::move(about));
       case Target::pattern:
         return loop_.start_everywhere(about, client_, slot_);
       case Target::key:
         return run_on_key(command);
     }
+  }
+
+  void list_rows(const SluiceCommand& command) {
+    policies::Request about = request(command);
+    about.key = command.after;
+    about.count = command.count;
+    run_on_policy(command.argument, std::move(about));
+  }
+
+  void run_on_policy(const std::string& name, policies::Request about) {
+    const auto named = std::find_if(policies().begin(), policies().end(),
+                                    [&](const auto& policy) { return policy->options().name == name; });
+    if (named == policies().end()) return answer(no_policy(name));
+    const auto index = static_cast<std::uint32_t>(named - policies().begin());
+    loop_.start((*named)->begin(std::move(about)), index, client_, slot_);
   }
 
   Loop& loop_;

@@ -367,6 +367,17 @@ TEST_P(Rows, ListRowsPagesInKeyOrder) {
   EXPECT_TRUE(run(op).rows.empty());
 }
 
+TEST_P(Rows, ListRowsLeavesOutThoseWithoutAKey) {
+  query("CREATE TABLE badges (id BIGINT PRIMARY KEY, code VARCHAR(20) UNIQUE)");
+  query("INSERT INTO badges VALUES (1, NULL), (2, 'b'), (3, NULL), (4, 'a')");
+  ListRows op{"badges", {"code"}, {"id"}, {}, 1};
+  EXPECT_EQ(run(op).rows, (std::vector<Row>{{std::int64_t{4}}}));
+  op.after = {std::string("a")};
+  EXPECT_EQ(run(op).rows, (std::vector<Row>{{std::int64_t{2}}}));
+  op.after = {std::string("b")};
+  EXPECT_TRUE(run(op).rows.empty());
+}
+
 TEST_P(Rows, ANullKeyIsRefused) {
   const Op op = ReplaceRow{"fruit", {{"id", std::monostate{}}}, {{"name", std::string("pear")}}, {}};
   EXPECT_TRUE(fails(run(op), Failure::refused, "23502"));

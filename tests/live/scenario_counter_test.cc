@@ -109,6 +109,14 @@ TEST(CounterScenario, Step6AReadDoesNotMakeACounter) {
   EXPECT_EQ(rig.db.query("SELECT COUNT(*) FROM Counters"), "0");
 }
 
+TEST(CounterScenario, Step10TheRowsAreListedInTheOrderOfTheirIds) {
+  Rig rig(kCountersSchema, kCountersPolicy);
+  rig.db.exec("INSERT INTO Counters(Id, Value) VALUES ('c', 3), ('a', 1), ('b', 2)");
+  EXPECT_EQ(rig.sluice.run({"SLUICE", "ROWS", "counter", "COUNT", "2"}), "[[counter:a, 1], [counter:b, 2]]");
+  EXPECT_EQ(rig.sluice.run({"SLUICE", "ROWS", "counter", "counter:b"}), "[[counter:c, 3]]");
+  EXPECT_EQ(rig.sluice.run({"SLUICE", "ROWS", "counters"}), "(error) ERR sluice: there is no policy 'counters'");
+}
+
 TEST(CounterScenario, RedisOwnErrorsComeThrough) {
   Rig rig(kCountersSchema, kCountersPolicy);
   Client proxy(rig.sluice.tcp());

@@ -110,6 +110,69 @@ TEST_F(Inspect, InvalidateByPatternFindsMarkersToo) {
   EXPECT_EQ(redis.call({"DBSIZE"}).integer, 2);
 }
 
+// --- ROWS
+
+class Listed : public Inspect {
+ protected:
+  Listed() {
+    for (const std::int64_t id : {2, 3, 4}) {
+      sql.row(id) = {{"id", id}, {"name", "fruit " + std::to_string(id)}, {"quantity", std::int64_t{1}}};
+    }
+  }
+
+  std::string list(std::uint32_t count, const std::string& after = {}) {
+    Request request = about(Verb::rows, after);
+    request.count = count;
+    if (!proxy) proxy = std::make_unique<ProxyDouble>(options, sql);
+    return proxy->run(std::move(request));
+  }
+  static std::string shown(const std::string& id) {
+    const std::string value = R"({"id":)" + id + R"(,"name":"fruit )" + id + R"(","quantity":1})";
+    return "*2\r\n$7\r\nfruit:" + id + "\r\n$" + std::to_string(value.size()) + "\r\n" + value + "\r\n";
+  }
+  const std::string first = "*2\r\n$7\r\nfruit:1\r\n" + kAppleBulk;
+};
+
+TEST_F(Listed, RowsHaveTheirKeyAndValue) {
+  EXPECT_EQ(list(100), "*4\r\n" + first + shown("2") + shown("3") + shown("4"));
+  EXPECT_EQ(redis.call({"DBSIZE"}).integer, 0);
+}
+
+TEST_F(Listed, APageBeginsBehindTheLast) {
+  EXPECT_EQ(list(2), "*2\r\n" + first + shown("2"));
+  EXPECT_EQ(list(2, "fruit:2"), "*2\r\n" + shown("3") + shown("4"));
+  EXPECT_EQ(list(2, "fruit:4"), "*0\r\n");
+}
+
+TEST_F(Listed, RowsThatNoKeyNamesAreLeftOutAndThePageIsFull) {
+  conf::PolicyOptions by_name = views_options();
+  by_name.value = conf::ValueMode::raw;
+  SqlMap counters(counters_table());
+  for (const char* id : {"a", "b:c", "b:d", "e"}) {
+    counters.row(std::string(id)) = {{"id", std::string(id)}, {"value", std::int64_t{1}}};
+  }
+  ProxyDouble other(by_name, counters);
+  Request request = about(Verb::rows, "");
+  request.count = 2;
+  EXPECT_EQ(other.run(request), "*2\r\n*2\r\n$9\r\ncounter:a\r\n$1\r\n1\r\n*2\r\n$9\r\ncounter:e\r\n$1\r\n1\r\n");
+}
+
+TEST_F(Listed, AKeyThatIsNoneIsRefused) { EXPECT_EQ(list(2, "fruit:x").substr(0, 13), "-ERR sluice: "); }
+
+TEST_F(Listed, AQueryHasNoRows) {
+  options.query = "SELECT * FROM fruit WHERE id = :id";
+  EXPECT_EQ(list(2), "-ERR sluice: ROWS is not supported on policy 'fruit': it reads by a query\r\n");
+}
+
+TEST_F(Listed, WithoutSqlIsAnError) {
+  proxy = std::make_unique<ProxyDouble>(options, sql);
+  proxy->intercept = [](const Step& step) -> std::optional<Event> {
+    if (!std::holds_alternative<CallSql>(step)) return {};
+    return SqlDone{failed(sql::Failure::unavailable)};
+  };
+  EXPECT_EQ(list(2).substr(0, 17), "-TRYAGAIN sluice:");
+}
+
 TEST_F(Inspect, SyncOfRowsHasNothingToDo) { EXPECT_EQ(ask(Verb::sync), ":0\r\n"); }
 
 }  // namespace

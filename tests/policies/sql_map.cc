@@ -68,6 +68,16 @@ sql::Result SqlMap::write_all(const sql::WriteRows& all) {
   return whole;
 }
 
+// In the order of the keys as text.
+std::vector<sql::Row> SqlMap::list(const sql::ListRows& list) {
+  std::vector<sql::Row> rows;
+  for (auto row = rows_.upper_bound(name(list.after)); row != rows_.end() && rows.size() < list.limit; ++row) {
+    rows.emplace_back();
+    for (const std::string& column : list.columns) rows.back().push_back(row->second[column]);
+  }
+  return rows;
+}
+
 sql::Result SqlMap::run(const sql::Op& op) {
   sql::Result result;
   std::visit(
@@ -77,6 +87,8 @@ sql::Result SqlMap::run(const sql::Op& op) {
       op);
   if (std::holds_alternative<sql::Describe>(op)) {
     result.table = table_;
+  } else if (const auto* list = std::get_if<sql::ListRows>(&op)) {
+    result.rows = this->list(*list);
   } else if (const auto* read = std::get_if<sql::ReadRow>(&op)) {
     ++reads;
     const auto found = rows_.find(name(read->key));

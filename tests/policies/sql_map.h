@@ -33,6 +33,7 @@ class SqlMap {
  private:
   sql::Result change(const sql::ModifyRow& modify);
   sql::Result write_all(const sql::WriteRows& all);
+  std::vector<sql::Row> list(const sql::ListRows& list);
   struct Source {
     std::int64_t n = 0, t = 0;
     bool retired = false;

@@ -108,6 +108,22 @@ TEST(SluiceCommand, ThePolicysNameMayBeLeftOut) {
   EXPECT_EQ(parsed({"POLICY", "fruit"}), (SluiceCommand{Verb::policy, "fruit"}));
 }
 
+TEST(SluiceCommand, ListsAPageOfRows) {
+  EXPECT_EQ(parsed({"ROWS", "fruit"}), (SluiceCommand{Verb::rows, "fruit", {}, "", 100}));
+  EXPECT_EQ(parsed({"rows", "fruit", "fruit:7"}), (SluiceCommand{Verb::rows, "fruit", {}, "fruit:7", 100}));
+  EXPECT_EQ(parsed({"ROWS", "fruit", "COUNT", "5"}), (SluiceCommand{Verb::rows, "fruit", {}, "", 5}));
+  EXPECT_EQ(parsed({"ROWS", "fruit", "fruit:7", "count", "1000"}),
+            (SluiceCommand{Verb::rows, "fruit", {}, "fruit:7", 1000}));
+}
+
+TEST(SluiceCommand, APageThatCannotBeIsRefused) {
+  for (const char* count : {"0", "-1", "1001", "x", "99999999999999999999"}) {
+    EXPECT_EQ(error_of({"ROWS", "fruit", "COUNT", count}), "ERR COUNT must be between 1 and 1000");
+  }
+  EXPECT_EQ(error_of({"ROWS", "fruit", "LIMIT", "5"}), "ERR syntax error");
+  EXPECT_EQ(error_of({"ROWS"}), "ERR wrong number of arguments for 'sluice|rows' command");
+}
+
 TEST(SluiceCommand, AKeyKeepsItsBytes) {
   const std::string key("A\0\xff b", 5);
   EXPECT_EQ(parsed({"STATUS", key}).argument, key);
@@ -135,10 +151,10 @@ TEST(SluiceCommand, AnUnknownSubcommandIsCutLikeRedisDoes) {
 }
 
 TEST(SluiceCommand, PlannedSubcommandsSayThatTheyAreNotBuilt) {
-  for (const char* name : {"QUEUE", "PAUSE", "RESUME", "DLQ", "ROWS", "CONFIG"}) {
+  for (const char* name : {"QUEUE", "PAUSE", "RESUME", "DLQ", "CONFIG"}) {
     EXPECT_EQ(error_of({name, "x"}), "ERR sluice: SLUICE " + std::string(name) + " is not built yet");
   }
-  EXPECT_EQ(error_of({"rows"}), "ERR sluice: SLUICE ROWS is not built yet");
+  EXPECT_EQ(error_of({"queue"}), "ERR sluice: SLUICE QUEUE is not built yet");
 }
 
 TEST(SluiceCommand, TargetIsAPolicyThenAPatternThenAKey) {
@@ -163,6 +179,7 @@ TEST(SluiceCommand, WhatIsAboutMoreNeedsAnAdministrator) {
   EXPECT_EQ(access_of({Verb::sync, "fruit:*"}, policies), Access::admin);
   EXPECT_EQ(access_of({Verb::invalidate, "*"}, policies), Access::admin);
   EXPECT_EQ(access_of({Verb::policy, ""}, policies), Access::admin);
+  EXPECT_EQ(access_of({Verb::rows, "fruit"}, policies), Access::admin);
   EXPECT_EQ(access_of({Verb::clients, ""}, policies), Access::admin);
   EXPECT_EQ(access_of({Verb::pins, ""}, policies), Access::admin);
 }
@@ -277,7 +294,7 @@ TEST(SluiceReply, HelpIsAnArrayOfStatuses) {
   const std::string count = reply.substr(1, reply.find('\r') - 1);
   EXPECT_EQ(std::to_string(std::count(reply.begin(), reply.end(), '+')), count);
   EXPECT_THAT(reply, HasSubstr("+STATUS <key>\r\n"));
-  EXPECT_THAT(reply, Not(HasSubstr("ROWS")));
+  EXPECT_THAT(reply, Not(HasSubstr("QUEUE")));
 }
 
 TEST(SluiceReply, VersionIsABulk) { EXPECT_THAT(sluice_version(), testing::MatchesRegex("\\$[0-9]+\r\n[0-9.]+\r\n")); }
