@@ -149,16 +149,12 @@ TEST(Readme, TheCommandsOnOnesOwnDatabaseAnswerAsShownOnMysqlToo) {
 // These run in scripts/test, or are it.
 TEST(Readme, TheOtherCommandsAreThoseThatCiRuns) {
   const std::string own = kOwnDatabase;
-  const std::set<std::string> run_elsewhere{"./scripts/quickstart",
-                                            "./scripts/test",
-                                            "psql -q " + own + " -f examples/users/postgresql.sql",
-                                            "SLUICE_SQL=" + own + " build/release/sluice -c examples/users/sluice.toml",
-                                            "cmake --preset dev && cmake --build --preset dev",
-                                            "ctest --preset dev",
-                                            "scripts/redis-suite",
-                                            // tests/live/outbox_test.cc
-                                            "sluice -c sluice.toml --print-schema users",
-                                            "sluice -c sluice.toml --check --connect"};
+  const std::set<std::string> run_elsewhere{
+      "./scripts/quickstart", "./scripts/test", "psql -q " + own + " -f examples/users/postgresql.sql",
+      "SLUICE_SQL=" + own + " build/release/sluice -c examples/users/sluice.toml",
+      "cmake --preset dev && cmake --build --preset dev", "ctest --preset dev", "scripts/redis-suite",
+      // tests/live/outbox_test.cc
+      "sluice -c sluice.toml --print-schema users", "sluice -c sluice.toml --check --connect"};
   std::size_t lines_seen = 0;
   for (const std::string& block : blocks("sh")) {
     std::istringstream lines(block);
