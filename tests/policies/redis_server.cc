@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <signal.h>
 #include <stdexcept>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -27,6 +28,7 @@ RedisServer::RedisServer() {
   socket_path_ = folder_ + "/redis.sock";
   pid_ = fork();
   if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     const int null = open("/dev/null", O_RDWR);
     dup2(null, 1);
     dup2(null, 2);
