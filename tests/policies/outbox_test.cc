@@ -44,7 +44,7 @@ class OutboxTest : public ::testing::Test {
   Stepper check(std::unique_ptr<Operation> operation, int ms) {
     Stepper check(std::move(operation));
     check.clock = Milliseconds(ms);
-    EXPECT_EQ(check.start(), (CallSql{sql::CheckOutbox{{"fruit", "fruit", {"id"}}}, Milliseconds(3000)}));
+    EXPECT_EQ(check.start(), Step(CallSql{sql::CheckOutbox{{"fruit", "fruit", {"id"}}}, Milliseconds(3000)}));
     return check;
   }
   // A look at the outbox at this time, to where the entries are asked for.
