@@ -49,7 +49,7 @@ const std::vector<Sabotage>& sabotages() {
        {&apply()},
        "if not (arm and string.match(arm, '^%d+:0:')) then",
        "if false then"},
-      {"AFillDuringAWriteBurnsNot", {&fill()}, "if live > 0 then ttl", "if false then ttl"},
+      {"AFillDuringAWriteBurnsNot", {&fill()}, "if live > 0 or armed then ttl", "if false then ttl"},
       {"AWriteLeavesTheLease", {&arm(), &apply()}, "'L', 'N'", "'N'"},
       {"FieldsAreStoredWithoutTheRest", {&apply()}, "call('TYPE', D).ok == 'hash'", "true"},
   };
