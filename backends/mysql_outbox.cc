@@ -99,8 +99,9 @@ std::string mysql_outbox_ddl(const Recorded& recorded, const std::string& databa
   sql += "DELIMITER //\n";
   for (const char* event : kEvents) {
     const std::string name = quoted_trigger(recorded, event);
-    sql += "DROP TRIGGER IF EXISTS " + name + "//\nCREATE TRIGGER " + name + " AFTER " + event + " ON " +
-           mysql_quoted_table(recorded.table) + " FOR EACH ROW\n  " + body(recorded, event, database) + "//\n";
+    sql.append("DROP TRIGGER IF EXISTS ").append(name).append("//\nCREATE TRIGGER ").append(name).append(" AFTER ");
+    sql.append(event).append(" ON ").append(mysql_quoted_table(recorded.table)).append(" FOR EACH ROW\n  ");
+    sql.append(body(recorded, event, database)).append("//\n");
   }
   return sql + "DELIMITER ;\n";
 }

@@ -95,7 +95,7 @@ return #KEYS
 
 class Touch final : public Operation {
  public:
-  explicit Touch(std::vector<std::string> names) : tables_(static_cast<std::int64_t>(names.size())) {
+  explicit Touch(const std::vector<std::string>& names) : tables_(static_cast<std::int64_t>(names.size())) {
     for (const std::string& name : names) names_.push_back(version_name(name));
   }
 
@@ -142,8 +142,8 @@ RedisCommand touch(const std::vector<std::string>& names, const std::string& tok
   return command;
 }
 
-std::unique_ptr<Operation> make_touch(std::vector<std::string> tables) {
-  return std::make_unique<Touch>(std::move(tables));
+std::unique_ptr<Operation> make_touch(const std::vector<std::string>& tables) {
+  return std::make_unique<Touch>(tables);
 }
 
 }  // namespace sluice::policies::tables

@@ -31,6 +31,6 @@ RedisCommand touch(const std::vector<std::string>& names, const std::string& tok
 const Script& touch_script();
 
 // SLUICE TOUCH: the same for tables as users name them.
-std::unique_ptr<Operation> make_touch(std::vector<std::string> tables);
+std::unique_ptr<Operation> make_touch(const std::vector<std::string>& tables);
 
 }  // namespace sluice::policies::tables

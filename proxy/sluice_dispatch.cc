@@ -99,7 +99,7 @@ class Dispatch {
     std::vector<std::string> tables = command.more;
     tables.push_back(command.argument);
     loop_.metrics().tables_touched.add(tables.size());
-    loop_.start(policies::tables::make_touch(std::move(tables)), client_, slot_);
+    loop_.start(policies::tables::make_touch(tables), client_, slot_);
   }
 
   policies::Request request(const SluiceCommand& command) const {
