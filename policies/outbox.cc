@@ -8,6 +8,7 @@
 
 #include "policies/fuse_scripts.h"
 #include "policies/replies.h"
+#include "policies/tables.h"
 
 namespace sluice::policies {
 namespace {
@@ -15,8 +16,9 @@ namespace {
 constexpr std::uint32_t kEntriesAtOnce = 500;
 constexpr int kPagesAtOnce = 20;
 constexpr std::uint64_t kLeapPages = 16;
-constexpr double kJitter = 0.2;        // so that not all proxies look at the same time
-constexpr std::size_t kBeforeKey = 2;  // columns of an entry: its number, its age
+constexpr double kJitter = 0.2;                      // so that not all proxies look at the same time
+constexpr std::size_t kBeforeKey = 2;                // columns of an entry: its number, its age
+constexpr std::size_t kTouch = 0, kBeforeDrops = 1;  // calls of Redis
 
 class Consumption : public Operation {
  public:
@@ -49,7 +51,7 @@ class Consumption : public Operation {
 
   struct Entry {
     std::int64_t number = 0;
-    std::optional<std::size_t> key;  // its place among the keys; nothing: no key of the policy stands for the row
+    std::optional<std::size_t> call;  // that drops its key; nothing: no key of the policy stands for the row
   };
 
   Step read() {
@@ -68,9 +70,8 @@ class Consumption : public Operation {
     if (!result.rows.empty()) last_ = std::get<std::int64_t>(result.rows.back()[0]);
     if (result.rows.empty()) return end(turn);
     for (const sql::Row& row : result.rows) take(row);
-    if (keys_.empty()) return delete_entries(turn);
     state_ = State::awaiting_drop;
-    CallRedis call;
+    CallRedis call{{tables::touch({tables::version_name(options_.table)}, make_token(turn))}};
     for (const std::string& key : keys_) call.commands.push_back({&fuse::inval(), {"2", key, side_key(key)}});
     return call;
   }
@@ -91,23 +92,27 @@ class Consumption : public Operation {
     if (!key || side_key(*key).empty()) return;
     const auto [at, is_new] = places_.try_emplace(*key, keys_.size());
     if (is_new) keys_.push_back(*key);
-    entry.key = at->second;
+    entry.call = kBeforeDrops + at->second;
   }
 
-  // What Redis has not dropped stays; the entries behind it do not wait for it.
+  // What Redis has not dropped stays; the entries behind it do not wait for it. All stay while what was cached of the
+  // table is not known to be outdated.
   Step dropped(const Event& event, Turn& turn) {
     if (!std::holds_alternative<RedisReplies>(event)) return fail(upstream_unavailable(), turn);
-    for (const Entry& entry : entries_) {
-      const resp::Reply* const reply = entry.key ? reply_at(event, *entry.key) : nullptr;
-      if (!entry.key || (reply != nullptr && !reply->is_error())) continue;
-      reads_on_ = true;
-      refusal_ = reply == nullptr ? upstream_unavailable() : reply->text;
-    }
+    const bool touched = is_done(event, kTouch);
     std::erase_if(entries_, [&](const Entry& entry) {
-      const resp::Reply* const reply = entry.key ? reply_at(event, *entry.key) : nullptr;
-      return entry.key && (reply == nullptr || reply->is_error());
+      const bool done = !entry.call || is_done(event, *entry.call);
+      return !touched || !done;
     });
     return delete_entries(turn);
+  }
+
+  bool is_done(const Event& event, std::size_t call) {
+    const resp::Reply* const reply = reply_at(event, call);
+    if (reply != nullptr && !reply->is_error()) return true;
+    reads_on_ = true;
+    refusal_ = reply == nullptr ? upstream_unavailable() : reply->text;
+    return false;
   }
 
   Step delete_entries(Turn& turn) {
@@ -124,7 +129,7 @@ class Consumption : public Operation {
     if (result.affected == 0 && pace_.has_stayed(entries_.front().number)) {
       return fail("entries of sluice_outbox are read, but deleting them has no effect", turn);
     }
-    const auto strangers = std::count_if(entries_.begin(), entries_.end(), [](const Entry& e) { return !e.key; });
+    const auto strangers = std::count_if(entries_.begin(), entries_.end(), [](const Entry& e) { return !e.call; });
     const std::int64_t counted = std::min<std::int64_t>(strangers, result.affected);
     metrics_.outbox_strangers.add(static_cast<std::uint64_t>(counted));
     metrics_.outbox_rows.add(static_cast<std::uint64_t>(std::max<std::int64_t>(result.affected - counted, 0)));

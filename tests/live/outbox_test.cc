@@ -56,12 +56,28 @@ negative_ttl = "1d"
 invalidation = "outbox"
 )";
 
+// Nothing is recorded for it.
+const char* const kDependent = R"(
+[[policy]]
+name = "label"
+key = "label:{tenant}:{id:int}"
+backend = "shop"
+table = "orders"
+tables = ["orders"]
+value = "raw"
+column = "item"
+read = "cache-aside"
+ttl = "1d"
+negative_ttl = "1d"
+)";
+
 const std::string kId = "00000000-0000-4000-8000-00000000000a";
 
 class OutboxOf : public OnEveryEngine {
  protected:
   explicit OutboxOf(bool own_server = false) : db(GetParam(), own_server) {
-    write_file(dir.file("sluice.toml"), "upstream.url = \"" + redis.url() + "\"\n" + backend() + kPolicies);
+    write_file(dir.file("sluice.toml"),
+               "upstream.url = \"" + redis.url() + "\"\n" + backend() + kPolicies + kDependent);
   }
   std::string backend() const { return "[backend.shop]\nurl = \"" + db.url() + "\"\n"; }
   // What the program prints, as it is.
@@ -76,7 +92,7 @@ class OutboxOf : public OnEveryEngine {
   std::unique_ptr<Sluice> serve() {
     SluiceOptions options;
     options.upstream = redis.url();
-    options.policies = backend() + kPolicies;
+    options.policies = backend() + kPolicies + kDependent;
     return std::make_unique<Sluice>(std::move(options));
   }
   static bool is(Engine engine) { return GetParam() == engine; }
@@ -116,6 +132,20 @@ TEST_P(OutboxEngines, RowsThatOthersInsertUpdateAndDeleteAreSeen) {
   EXPECT_TRUE(eventually([&] { return waiting() == "0"; }));
   EXPECT_EQ(sluice->metric("sluice_outbox_rows_total", {"policy=\"order\"", "outcome=\"invalidated\""}), 5);
   EXPECT_EQ(sluice->metric("sluice_outbox_errors_total"), 0);
+}
+
+TEST_P(OutboxEngines, WhatOtherPoliciesHaveCachedOfTheTableIsOutdatedToo) {
+  create_all();
+  const auto one = serve(), two = serve();
+  const Args get{"GET", "label:acme:7"};
+  for (Sluice* sluice : {one.get(), two.get()}) EXPECT_EQ(sluice->run(get), "(nil)");
+  db.exec("INSERT INTO orders (tenant, id, item) VALUES ('acme', 7, 'nuts')");
+  for (Sluice* sluice : {one.get(), two.get()}) EXPECT_TRUE(becomes(*sluice, get, "nuts"));
+  db.exec("UPDATE orders SET item = 'bolts' WHERE id = 7");
+  for (Sluice* sluice : {one.get(), two.get()}) EXPECT_TRUE(becomes(*sluice, get, "bolts"));
+  db.exec("INSERT INTO orders (tenant, id, item) VALUES ('with:colon', 7, 'nuts')");
+  db.exec("DELETE FROM orders WHERE tenant = 'acme'");
+  for (Sluice* sluice : {one.get(), two.get()}) EXPECT_TRUE(becomes(*sluice, get, "(nil)"));
 }
 
 TEST_P(OutboxEngines, HashesAndBytesAreSeenToo) {
