@@ -83,6 +83,11 @@ void check_outbox(const PolicyOptions& policy, const Node& table, Mistakes& mist
                                             std::to_string(kNameMax) + " characters: triggers are named after it");
 }
 
+void check_refresh(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
+  if (policy.refresh_ahead <= 0 || policy.ttl.count() > 0) return;
+  mistakes.add(place_of(table, "refresh_ahead"), "refresh_ahead: needs a ttl, which \"0s\" is not");
+}
+
 void check_read(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
   if (policy.write == WriteMode::none || policy.read != ReadMode::none || table.find("read") == nullptr) return;
   mistakes.add(place_of(table, "read"),
@@ -282,6 +287,7 @@ void check_policy(const PolicyOptions& policy, const Node& table, Mistakes& mist
   check_delays(policy, table, mistakes);
   check_read(policy, table, mistakes);
   check_outbox(policy, table, mistakes);
+  check_refresh(policy, table, mistakes);
   check_write(policy, table, mistakes);
 }
 

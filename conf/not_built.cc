@@ -7,12 +7,12 @@
 namespace sluice::conf {
 namespace {
 
-enum class Refuse : std::uint8_t { always, equal, prefix, other };
+enum class Refuse : std::uint8_t { always, equal, prefix };
 
 struct Entry {
   std::string_view section;
   std::string_view key;
-  Refuse refuse;  // always, or when the value equals, begins with, or is other than `value`
+  Refuse refuse;  // always, or when the value equals or begins with `value`
   std::string_view value;
 };
 
@@ -21,7 +21,6 @@ constexpr std::array kEntries{
     Entry{"upstream", "url", Refuse::prefix, "rediss://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+cluster://"},
     Entry{"upstream", "url", Refuse::prefix, "redis+sentinel://"},
-    Entry{"policy", "refresh_ahead", Refuse::other, "0"},
     Entry{"policy", "write", Refuse::equal, "write-behind"},
     Entry{"policy", "coalesce", Refuse::equal, "false"},
     Entry{"policy", "durability_check", Refuse::equal, "enforce"},
@@ -42,8 +41,6 @@ bool applies(const Entry& entry, std::string_view value) {
       return value == entry.value;
     case Refuse::prefix:
       return value.starts_with(entry.value);
-    case Refuse::other:
-      return value != entry.value;
   }
   return false;
 }
@@ -57,8 +54,6 @@ std::string message(const Entry& entry) {
       return key + " = \"" + std::string(entry.value) + "\" is not built yet";
     case Refuse::prefix:
       return std::string(entry.value) + " is not built yet";
-    case Refuse::other:
-      return key + ": only " + std::string(entry.value) + " is built yet";
   }
   return {};
 }

@@ -217,7 +217,10 @@ end
 
 constexpr std::string_view kLease = R"lua(
 local found, failed
-if kind == 'E' then
+if kind == 'R' then
+  local left = call('PTTL', D)
+  if live > 0 or left < 0 or left > tonumber(ARGV[first]) then return {'NO'} end
+elseif kind == 'E' then
   found = call('EXISTS', D) == 1 and ''
 elseif kind == 'F' then
   if call('EXISTS', D) == 1 then
@@ -235,7 +238,7 @@ else
   found, failed = value(D, kind)
 end
 if failed then return failed end
-if found then return {'HIT', found} end
+if found then return {'HIT', found, 0, live > 0 and -1 or call('PTTL', D)} end
 if N and tonumber(N) > now then return {'NEG'} end
 if L and string.match(L, '^(.*):%d+$') ~= token then
   local left = tonumber(string.match(L, '%d+$')) - now
@@ -272,8 +275,13 @@ if V ~= version then call('DEL', D) end
 constexpr std::string_view kFill = R"lua(
 local kind, what, ttl, till = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6])
 local over = till and till <= now
-if over then what = 'ABSENT' end
 local mine = L and string.match(L, '^(.*):%d+$') == token
+if what == 'RENEW' or what == 'GONE' then
+  if not mine then return {'REFUSED'} end
+  if live == 0 then call('DEL', D) end
+  what = what == 'RENEW' and 'VALUE' or 'ABSENT'
+end
+if over then what = 'ABSENT' end
 local found, failed = value(D, kind)
 if mine or (what ~= 'NONE' and not found) then call('HDEL', S, 'L') end
 if failed then return failed end

@@ -166,6 +166,10 @@ class Load : public Operation {
   void choose_part() {
     const bool some_fields = options_.value == conf::ValueMode::hash && reads_fields(request_.command->id) &&
                              request_.args.size() <= kPartFieldsMax + 2;
+    if (request_.refresh) {
+      asked_ = {"R", std::to_string(refresh_from().count())};
+      return;
+    }
     asked_ = {kind()};
     const bool whether = absence_of(request_.command->id, request_.args.size()) == resp::Absence::no_key;
     if (whether || request_.command->id == resp::CommandId::exists) asked_ = {"E"};
@@ -175,6 +179,18 @@ class Load : public Operation {
     }
     if (asked_[0] == kind()) return;
     for (const std::string& word : asked_) part_ += std::to_string(word.size()) + ":" + word;
+  }
+
+  // A copy is renewed from when so much of its life is left.
+  Milliseconds refresh_from() const {
+    const double part = static_cast<double>(options_.ttl.count()) * (1 - options_.refresh_ahead);
+    return Milliseconds(static_cast<Milliseconds::rep>(part));
+  }
+
+  // `left`: of its life; negative: it does not end, or not for now.
+  void look_ahead(const Target& target, Milliseconds left) {
+    if (options_.refresh_ahead <= 0 || left.count() < 0 || left > refresh_from()) return;
+    if (!shared_.refreshes.add(target.key)) shared_.metrics.refreshes_dropped.add();
   }
 
   // Nobody else has asked Redis whether this user may read the keys.
@@ -230,8 +246,8 @@ class Load : public Operation {
     if (!any(Stage::idle)) next_part();
     if (part().empty()) return answer();
     for (Target* target : at(Stage::idle)) {
-      if (shared_.flights.is_led(target->key)) continue;
-      shared_.flights.join(target->key, turn.self);
+      if (!request_.refresh && shared_.flights.is_led(target->key)) continue;
+      if (!request_.refresh) shared_.flights.join(target->key, turn.self);
       target->stage = Stage::leasing;
     }
     return any(Stage::leasing) ? lead(turn) : wait_for_flights(turn);
@@ -366,7 +382,7 @@ class Load : public Operation {
     wait_ = kPollMax;
     CallRedis call;
     for (const Target* target : at(Stage::leasing)) {
-      shared_.flights.seal(target->key);
+      seal(*target);
       RedisCommand lease{is_versioned() ? &fuse::lease_checked() : &fuse::lease(),
                          {"2", target->key, target->side, token_, std::to_string(options_.load_timeout.count())}};
       if (is_versioned()) lease.args.push_back(shared_.depends_on);
@@ -379,7 +395,10 @@ class Load : public Operation {
   Step leases_answered(const Event& event, Turn& turn) {
     const std::vector<Target*> asked = at(Stage::leasing);
     for (std::size_t i = 0; i < asked.size(); ++i) {
-      if (const resp::Reply* const reply = reply_at(event, i)) {
+      const resp::Reply* const reply = reply_at(event, i);
+      if (request_.refresh) {
+        refresh_answered(*asked[i], reply, turn);
+      } else if (reply != nullptr) {
         lease_answered(*asked[i], *reply, turn);
       } else {
         without_redis(*asked[i], upstream_unavailable(), true, turn);
@@ -388,11 +407,21 @@ class Load : public Operation {
     return go_on(turn);
   }
 
+  // Whoever has the lease, or writes, makes the copy new; one that is gone is loaded by who reads it.
+  void refresh_answered(Target& target, const resp::Reply* reply, Turn& turn) {
+    target.leased = reply != nullptr && item(*reply, 0).text == "LEASE";
+    target.stage = Stage::reading;
+    (target.leased ? shared_.metrics.refreshes : shared_.metrics.refreshes_refused).add();
+    if (!target.leased) return land(target, {}, Share::nobody, turn);
+    target.versions = item(*reply, 1).text;
+  }
+
   void lease_answered(Target& target, const resp::Reply& reply, Turn& turn) {
     const std::string& verdict = item(reply, 0).text;
     if (item(reply, 2).integer == 1) shared_.metrics.stale.add();
     if (verdict == "HIT") {
       count(target, true);
+      look_ahead(target, Milliseconds(reply.items.size() < 4 ? -1 : reply.items[3].integer));
       Answer found = present(item(reply, 1));
       found.part = part_;
       found.hit = true;
@@ -511,8 +540,8 @@ class Load : public Operation {
     asked_sql_ = true;
     const std::vector<Target*> wanted = batch();
     for (const Target* target : wanted) {
-      shared_.flights.mark(target->key);
-      if (!target->redis) shared_.flights.seal(target->key);
+      if (!request_.refresh) shared_.flights.mark(target->key);
+      if (!target->redis) seal(*target);
     }
     if (has_query()) return CallSql{query_of(options_, wanted[0]->row_key), left};
     if (wanted.size() == 1) return CallSql{sql::ReadRow{options_.table, wanted[0]->row_key, mapping_->columns()}, left};
@@ -641,7 +670,7 @@ class Load : public Operation {
     CallRedis call;
     std::uint64_t random = turn.random;
     for (Target* target : at(Stage::filling)) {
-      shared_.flights.seal(target->key);
+      seal(*target);
       call.commands.push_back(fill_command(*target, random));
       random += kApart;
     }
@@ -650,7 +679,8 @@ class Load : public Operation {
 
   RedisCommand fill_command(const Target& target, std::uint64_t random) const {
     const bool value = target.found.kind == Answer::Kind::value;
-    const char* const what = !target.read ? "NONE" : value ? "VALUE" : "ABSENT";
+    const char* const found = request_.refresh ? (value ? "RENEW" : "GONE") : value ? "VALUE" : "ABSENT";
+    const char* const what = target.read ? found : "NONE";
     const Milliseconds ttl = value ? jittered(options_.ttl, options_.ttl_jitter, random) : options_.negative_ttl;
     RedisCommand command{is_versioned() ? &fuse::fill_checked() : &fuse::fill(),
                          {"2", target.key, target.side, token_, kind(), what, std::to_string(ttl.count()),
@@ -675,13 +705,19 @@ class Load : public Operation {
     const Share unread = target.read ? Share::nobody : Share::early;
     if (reply == nullptr || reply->is_error()) return land(target, std::move(target.found), unread, turn);
     const std::string& verdict = item(*reply, 0).text;
-    if (verdict == "PRESENT") return land(target, present(item(*reply, 1)), Share::early, turn);
+    if (verdict == "PRESENT" && !request_.refresh) return land(target, present(item(*reply, 1)), Share::early, turn);
     if (verdict == "EXPIRED") target.found = {};
     const bool stored = verdict == "STORED" || (verdict == "EXPIRED" && item(*reply, 1).integer == 1);
+    if (request_.refresh) return refreshed(target, stored, turn);
     if (target.leased && target.read) (stored ? shared_.metrics.fills : shared_.metrics.fills_rejected).add();
     // A table that is written all the time lets nothing be stored: who asked before SQL was need not ask it again.
     const Share unstored = is_versioned() && target.read ? Share::marked : unread;
     land(target, std::move(target.found), stored ? Share::early : unstored, turn);
+  }
+
+  void refreshed(Target& target, bool stored, Turn& turn) {
+    (stored ? shared_.metrics.refreshes_stored : shared_.metrics.refreshes_refused).add();
+    land(target, {}, Share::nobody, turn);
   }
 
   // --- Answers
@@ -700,13 +736,19 @@ class Load : public Operation {
   }
 
   void land(Target& target, Answer answer, Share share, Turn& turn) {
-    count_miss(target);
     target.stage = Stage::landed;
     target.answer = std::make_shared<const Answer>(std::move(answer));
+    if (request_.refresh) return;
+    count_miss(target);
     shared_.flights.land(target.key, target.answer, share, turn);
   }
 
+  void seal(const Target& target) {
+    if (!request_.refresh) shared_.flights.seal(target.key);
+  }
+
   Step answer() {
+    if (request_.refresh) return Finish{};
     if (targets_[0].redis && asks_redis(request_.command->id, *targets_[0].answer)) {
       state_ = State::awaiting_redis;
       return CallRedis{{{nullptr, {std::string(request_.command->name), request_.key}}}};
@@ -767,6 +809,16 @@ class Load : public Operation {
 
 std::unique_ptr<Operation> make_load(Shared& shared, Request request) {
   return std::make_unique<Load>(shared, std::move(request));
+}
+
+std::unique_ptr<Operation> make_refresh(Shared& shared, std::vector<std::string> keys) {
+  Request request;
+  request.verb = Verb::miss;
+  request.command = resp::find_command("mget");
+  request.refresh = true;
+  request.args = std::move(keys);
+  request.args.insert(request.args.begin(), "mget");
+  return make_load(shared, std::move(request));
 }
 
 }  // namespace sluice::policies

@@ -139,6 +139,7 @@ struct Request {
   std::string acl_user;     // non-empty: ask Redis (ACL DRYRUN) whether this user may, before anything is applied
   bool redis_down = false;  // the read was not answered by Redis
   bool distrust = false;    // what Redis holds may be old: the copy is dropped first
+  bool refresh = false;     // miss: an MGET for nobody, which renews copies that are there
 };
 
 // One [[policy]] on one loop. Loop thread only; knows nothing of the other loops and proxies: what keeps several

@@ -26,6 +26,7 @@ struct PolicyMetrics {
   Count outbox_rows, outbox_strangers, outbox_errors;
   Count outbox_oldest_ms, outbox_gaps;  // gauges, as of the last look or check
   Count rejected_commands, unmanaged_writes;
+  Count refreshes, refreshes_stored, refreshes_refused, refreshes_dropped;
   Count breaker_open, breaker_openings, breaker_refusals;  // the first: 0 or 1
 };
 

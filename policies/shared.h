@@ -15,6 +15,7 @@
 #include "policies/mapping.h"
 #include "policies/policy.h"
 #include "policies/policy_metrics.h"
+#include "policies/refreshes.h"
 
 namespace sluice::policies {
 
@@ -144,6 +145,7 @@ struct Shared {
   KeyQueue queue;
   Flights flights;
   Forgotten forgotten;
+  Refreshes refreshes;
 };
 
 // 24 hex digits, different for every operation.
