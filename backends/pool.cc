@@ -27,6 +27,62 @@ std::size_t bucket_of(double seconds) {
 // The kernel takes 15 bytes.
 void name_this_thread(const std::string& name) { pthread_setname_np(pthread_self(), name.substr(0, 15).c_str()); }
 
+// Whether the same statement can do both.
+bool share(const Op& a, const Op& b) {
+  const auto* const read = std::get_if<ReadRow>(&a);
+  const auto* const other = std::get_if<ReadRow>(&b);
+  if (read == nullptr || other == nullptr) return is_row_write(a) && is_row_write(b);
+  const auto same_column = [](const Bound& x, const Bound& y) { return x.column == y.column; };
+  return read->table == other->table && read->columns == other->columns &&
+         std::equal(read->key.begin(), read->key.end(), other->key.begin(), other->key.end(), same_column);
+}
+
+const ReadRow& read_of(const Op* op) { return std::get<ReadRow>(*op); }
+
+std::vector<Value> values_of(const std::vector<Bound>& key) {
+  std::vector<Value> values;
+  for (const Bound& bound : key) values.push_back(bound.value);
+  return values;
+}
+
+// Gives each read its row. False: a row is left over, so the database takes some key for one that is said in another
+// way, and what has no row here may have one.
+bool deal_out(std::vector<Row>& rows, const std::vector<const Op*>& ops, std::vector<Result>& results) {
+  const std::size_t key_size = read_of(ops[0]).key.size();
+  std::size_t dealt = 0;
+  for (const Row& row : rows) {
+    const auto columns = row.begin() + static_cast<std::ptrdiff_t>(key_size);
+    bool wanted = false;
+    for (std::size_t i = 0; i < ops.size(); ++i) {
+      const auto is_it = [](const Bound& bound, const Value& value) { return bound.value == value; };
+      const auto& key = read_of(ops[i]).key;
+      if (!results[i].rows.empty() || !std::equal(key.begin(), key.end(), row.begin(), columns, is_it)) continue;
+      results[i].rows.emplace_back(columns, row.end());
+      wanted = true;
+    }
+    dealt += wanted ? 1 : 0;
+  }
+  return dealt == rows.size();
+}
+
+// One query for all of them, where that is possible.
+std::vector<Result> read_group(Session& session, const std::vector<const Op*>& ops, Deadline deadline) {
+  ReadRows all{read_of(ops[0]).table, {}, {}, read_of(ops[0]).columns};
+  for (const Bound& bound : read_of(ops[0]).key) all.key_columns.push_back(bound.column);
+  for (const Op* op : ops) all.keys.push_back(values_of(read_of(op).key));
+  Result read = session.run(all, deadline);
+  std::vector<Result> results(ops.size());
+  if (!read.ok() && read.error.failure != Failure::refused) {
+    for (Result& result : results) result.error = read.error;
+    return results;
+  }
+  const bool complete = read.ok() && deal_out(read.rows, ops, results);
+  for (std::size_t i = 0; i < ops.size() && !complete; ++i) {
+    if (results[i].rows.empty()) results[i] = session.run(*ops[i], deadline);
+  }
+  return results;
+}
+
 }  // namespace
 
 Pool::Pool(std::string name, std::unique_ptr<Backend> backend, Limits limits)
@@ -34,7 +90,7 @@ Pool::Pool(std::string name, std::unique_ptr<Backend> backend, Limits limits)
       backend_(std::move(backend)),
       limits_(limits),
       stats_(named_stats(std::make_index_sequence<std::variant_size_v<Op>>{})) {
-  start(reads_, backend_->readers(), 1, "sql-r-");
+  start(reads_, backend_->readers(), limits_.group_reads_max, "sql-r-");
   start(writes_, backend_->writers(), limits_.group_ops_max, "sql-w-");
   start(lone_writes_, backend_->lone_writers(), 1, "sql-l-");
 }
@@ -118,7 +174,7 @@ void Pool::work(Lane& lane) {
   }
 }
 
-// The oldest job, and with a row write those that follow it directly. False: the pool stops.
+// The oldest job, and those that follow it directly and can be done with it. False: the pool stops.
 bool Pool::take(Lane& lane, Batch& batch) {
   batch.clear();
   std::unique_lock lock(lane.mutex);
@@ -127,9 +183,10 @@ bool Pool::take(Lane& lane, Batch& batch) {
   do {
     batch.push_back(std::move(lane.waiting.front()));
     lane.waiting.pop_front();
-  } while (is_row_write(batch.front().job.op) && batch.size() < lane.group_max && !lane.waiting.empty() &&
-           is_row_write(lane.waiting.front().job.op));
+  } while (batch.size() < lane.group_max && !lane.waiting.empty() &&
+           share(batch.front().job.op, lane.waiting.front().job.op));
   lane.running += batch.size();
+  if (!lane.waiting.empty()) lane.wake.notify_one();  // what is left may be for somebody who still sleeps
   return true;
 }
 
@@ -157,6 +214,8 @@ std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waitin
   std::vector<Result> results;
   if (ops.size() == 1 && (jobs[0]->alone || !is_row_write(*ops[0]) || backend_->lone_writers() == 0)) {
     results.push_back(session.run(*ops[0], deadline));
+  } else if (std::holds_alternative<ReadRow>(*ops[0])) {
+    results = read_group(session, ops, deadline);
   } else {
     results = session.run_group(ops, deadline);
   }

@@ -41,8 +41,8 @@ struct Job {
 };
 
 // Any thread may submit. Every job's `done` is called exactly once, also when the pool stops.
-// Row writes that wait while a transaction runs share the next one. One that would wait in it for somebody else's lock
-// is taken out and runs alone, on a third lane, so that nobody waits with it.
+// Reads of a row that wait while a query runs share the next one, and row writes a transaction. One that would wait in
+// it for somebody else's lock is taken out and runs alone, on a third lane, so that nobody waits with it.
 class Pool {
  public:
   // Upper bounds of a latency histogram, in seconds; the last bucket is +Inf.
@@ -57,6 +57,7 @@ class Pool {
   struct Limits {
     std::size_t lane_jobs_max = 100000;  // waiting, per lane; beyond it a job fails at once as Failure::unavailable
     std::size_t group_ops_max = 256;     // writes that share a transaction
+    std::size_t group_reads_max = 64;    // reads of one row each that share a query; at most kReadRowsMax
   };
 
   Pool(std::string name, std::unique_ptr<Backend> backend, Limits limits);

@@ -182,3 +182,11 @@ class Sqlite:
 
 
 KINDS = {"postgresql": Postgres, "mariadb": Mariadb, "sqlite": Sqlite}
+PROGRAMS = {"postgresql": ["psql"], "mariadb": ["mariadbd", "mariadb", "mariadb-install-db"], "sqlite": []}
+
+
+def require(kinds):
+    """The programs that these need, besides PostgreSQL's own."""
+    if unknown := set(kinds) - set(KINDS):
+        rig.fail(f"no such database: {', '.join(unknown)}")
+    return sum((PROGRAMS[kind] for kind in kinds), [])

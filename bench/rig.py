@@ -381,7 +381,11 @@ def benchmark_command(server, cell, requests, keys=None):
 
 def benchmark(server, cell, requests, keys=None, before=()):
     """Requests per second, p50 and p99 in milliseconds. `before` are words in front of redis-benchmark."""
-    command = [*before, *benchmark_command(server, cell, requests, keys)]
+    return run_benchmark([*before, *benchmark_command(server, cell, requests, keys)])
+
+
+def run_benchmark(command):
+    """The same of a redis-benchmark that prints CSV."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith('"')]
     if done.returncode != 0 or "rror" in done.stdout + done.stderr or len(lines) < 2:

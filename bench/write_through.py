@@ -11,13 +11,12 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import time
-import urllib.request
 
 sys.dont_write_bytecode = True
 import databases  # noqa: E402  pylint: disable=wrong-import-position
+import place  # noqa: E402  pylint: disable=wrong-import-position
 import rig  # noqa: E402  pylint: disable=wrong-import-position
 
 # Of the throughput of clients without sluice, at least; by the number of clients.
@@ -38,73 +37,22 @@ write = "write-through"
 SAMPLES = 50  # rows that are compared with their copies after a round
 
 
-class Place:
-    """One database with the sluice in front of it."""
+class Writes(place.Place):
+    """Two kinds of clients that write to one place."""
 
     def __init__(self, bench, kind, arguments):
-        self.bench, self.rows = bench, arguments.rows
-        self.database = databases.KINDS[kind](bench, os.path.join(bench.folder, kind), arguments.rows)
-        self.admin = rig.free_port()
-        connections = f"connections = {arguments.connections}" if arguments.connections else ""
-        self.sluice = bench.start_sluice("sluice-" + kind, admin=self.admin,
-                                         more=POLICY.format(url=self.database.url, connections=connections))
-        self.sluice.wait_ready()
+        super().__init__(bench, kind, arguments.rows, POLICY, arguments.connections)
         self.loads = {
             "example": [arguments.load, *self.database.arguments, "--redis-port", str(bench.redis.port)],
             "sluice": [arguments.load, "--redis-port", str(self.sluice.port)],
         }
 
-    def stop(self):
-        self.bench.remove(self.sluice)
-        self.database.stop()
-
-    def counts(self):
-        """What has been used and done so far."""
-        redis = {}
-        for line in rig.run(["redis-cli", *self.bench.redis.address, "INFO", "commandstats"]).splitlines():
-            name, _, fields = line.partition(":")
-            redis[name] = dict(field.split("=") for field in fields.split(",") if "=" in field)
-        scripts = redis.get("cmdstat_evalsha", {"calls": 0, "usec": 0})
-        metrics = {}
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as page:
-            for line in page.read().decode().splitlines():
-                if not line.startswith("#"):
-                    name, _, value = line.rpartition(" ")
-                    metrics[name] = float(value)
-        return {"proxy_us": self.sluice.cpu_seconds() * 1e6, "redis_us": self.bench.redis.cpu_seconds() * 1e6,
-                "database_us": self.database.cpu_seconds() * 1e6, "scripts": float(scripts["calls"]),
-                "script_us": float(scripts["usec"]), "busy_us": rig.busy_seconds() * 1e6,
-                "elapsed_us": time.monotonic() * 1e6,
-                "transactions": metrics['sluice_sql_transactions_total{backend="bench"}']}
-
-    def measure(self, mode, clients, seconds):
-        self.bench.flush()
-        command = [*self.loads[mode], "--clients", str(clients), "--seconds", str(seconds), "--rows", str(self.rows)]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True) as load:
-            self.expect(load, "ready")
-            before = self.counts()
-            load.stdin.write("go\n")
-            load.stdin.flush()
-            found = json.loads(self.expect(load, "{"))
-            after = self.counts()
-            load.stdin.close()
-        writes = max(1, found["writes"])
-        result = {name: (after[name] - before[name]) / writes for name in before}
-        result.update(rate=writes / found["seconds"], clients_us=found["cpu"] / writes * 1e6, p50=found["p50"],
-                      p99=found["p99"])
-        own = sum(result[name] for name in ("proxy_us", "redis_us", "database_us", "clients_us"))
-        result["others"] = max(0.0, (result["busy_us"] - own) / result["elapsed_us"] / os.cpu_count())
+    def measure_writes(self, mode, clients, seconds):
+        result = self.measure([*self.loads[mode], "--clients", str(clients), "--seconds", str(seconds), "--rows",
+                               str(self.rows)])
         if mode == "sluice":
             self.compare()
         return result
-
-    @staticmethod
-    def expect(load, start):
-        line = load.stdout.readline()
-        if not line.startswith(start):
-            rig.fail(f"write_load: {line}{load.stderr.read()}")
-        return line
 
     def compare(self):
         """The copies of a round through sluice are what the database has."""
@@ -166,24 +114,24 @@ def summarise(name, clients, rounds):
 
 
 def run_database(bench, kind, arguments, kept, rows, goals):
-    place = Place(bench, kind, arguments)
+    writes = Writes(bench, kind, arguments)
     try:
-        settings = place.database.settings()
+        settings = writes.database.settings()
         for clients in arguments.clients:
-            place.measure("sluice", clients, min(1.0, arguments.seconds))  # what is only done once
+            writes.measure_writes("sluice", clients, min(1.0, arguments.seconds))  # what is only done once
             rounds = []
             for number in range(arguments.rounds):
                 order = ("example", "sluice") if number % 2 == 0 else ("sluice", "example")
-                rounds.append({mode: place.measure(mode, clients, arguments.seconds) for mode in order})
-            kept.append({"database": place.database.name, "clients": clients, "rounds": rounds})
-            more_rows, more_goals = summarise(place.database.name, clients, rounds)
+                rounds.append({mode: writes.measure_writes(mode, clients, arguments.seconds) for mode in order})
+            kept.append({"database": writes.database.name, "clients": clients, "rounds": rounds})
+            more_rows, more_goals = summarise(writes.database.name, clients, rounds)
             rows += more_rows
             goals += more_goals
             for row in more_rows:
                 print(LAYOUT.format(*map(str, row)), flush=True)
         return settings
     finally:
-        place.stop()
+        writes.stop()
 
 
 def main():
@@ -203,10 +151,7 @@ def main():
     arguments.clients = [int(count) for count in arguments.clients.split(",")]
     arguments.load = os.path.abspath(arguments.load or os.path.join(os.path.dirname(arguments.sluice), "bench", "write_load"))
     kinds = arguments.databases.split(",")
-    if unknown := set(kinds) - set(databases.KINDS):
-        rig.fail(f"no such database: {', '.join(unknown)}")
-    servers = {"postgresql": ["psql"], "mariadb": ["mariadbd", "mariadb", "mariadb-install-db"], "sqlite": []}
-    rig.require("redis-server", "redis-cli", arguments.sluice, arguments.load, *sum((servers[kind] for kind in kinds), []))
+    rig.require("redis-server", "redis-cli", arguments.sluice, arguments.load, *databases.require(kinds))
     where, settings, kept, rows, goals = rig.machine(), [], [], [], []
     with rig.Rig(arguments.sluice) as bench:
         bench.wait_ready()

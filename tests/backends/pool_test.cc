@@ -21,6 +21,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::SizeIs;
+using testing::UnorderedElementsAre;
 using Names = std::vector<std::string>;
 
 // What the scripted database saw and is to do. An operation's table is its name in these tests.
@@ -161,6 +162,7 @@ class Results {
 
 Op write(const std::string& name) { return ReplaceRow{name, {}, {}, {}}; }
 Op read(const std::string& name) { return ReadRow{name, {}, {}}; }
+Op read(const std::string& name, const std::string& key) { return ReadRow{name, {{"key", key}}, {"thread"}}; }
 Op flush(const std::string& name) { return FlushCounters{{name, {}, {}}, {}}; }
 
 class PoolTest : public testing::Test {
@@ -169,6 +171,11 @@ class PoolTest : public testing::Test {
     return std::make_unique<Pool>("shop", std::make_unique<ScriptedBackend>(script), limits);
   }
   void submit(Pool& pool, Op op, Deadline deadline = soon()) { pool.submit({std::move(op), deadline, results.sink()}); }
+  void submit_together(Pool& pool, std::vector<Op> ops) {
+    std::vector<Job> jobs;
+    for (Op& op : ops) jobs.push_back({std::move(op), soon(), results.sink()});
+    pool.submit(std::move(jobs));
+  }
   // Submits a write and returns when the database holds it at the gate.
   void block_writes(Pool& pool) {
     script.close_gate();
@@ -225,6 +232,54 @@ TEST_F(PoolTest, AFlushRunsAloneAndKeepsItsPlace) {
   script.open_gate();
   results.wait_for(5);
   EXPECT_THAT(script.transactions(), ElementsAre(Names{"first"}, Names{"a"}, Names{"f"}, Names{"b", "c"}));
+}
+
+// The scripted database has one row, whose key is the table's name.
+TEST_F(PoolTest, ReadsThatComeTogetherShareAQueryAndGetTheirOwnRows) {
+  const auto p = pool();
+  submit_together(*p, {read("t", "t"), read("t", "absent"), read("t", "t")});
+  const auto all = results.wait_for(3);
+  EXPECT_THAT(script.transactions(), ElementsAre(Names{"t"}));
+  EXPECT_THAT(all[0].rows, SizeIs(1));
+  EXPECT_THAT(all[0].rows[0], SizeIs(1)) << "the key is not among the columns that were asked for";
+  EXPECT_THAT(all[1].rows, SizeIs(0));
+  EXPECT_EQ(all[2].rows, all[0].rows);
+}
+
+TEST_F(PoolTest, ReadsOfSeveralTablesDoNotShareAQuery) {
+  const auto p = pool();
+  submit_together(*p, {read("t", "t"), read("u", "u"), read("u", "v")});
+  results.wait_for(3);
+  EXPECT_THAT(script.transactions(), UnorderedElementsAre(Names{"t"}, Names{"u"}));
+}
+
+TEST_F(PoolTest, AQueryHasAtMostItsLimitOfReads) {
+  const auto p = pool({.group_reads_max = 2});
+  submit_together(*p, {read("t", "a"), read("t", "t"), read("t", "t")});
+  results.wait_for(3);
+  EXPECT_THAT(script.transactions(), SizeIs(2));
+}
+
+TEST_F(PoolTest, ARowThatNoReadOfAQueryAskedForHasThemReadAlone) {
+  const auto p = pool();
+  submit_together(*p, {read("t", "T"), read("t", "other")});
+  for (const auto& result : results.wait_for(2)) EXPECT_THAT(result.rows, SizeIs(1));
+  EXPECT_THAT(script.transactions(), SizeIs(3));
+}
+
+TEST_F(PoolTest, ReadsOfAQueryThatIsRefusedAreReadAlone) {
+  const auto p = pool();
+  submit_together(*p, {read("bad", "1"), read("bad", "2")});
+  for (const auto& result : results.wait_for(2)) EXPECT_EQ(result.error.failure, Failure::refused);
+  EXPECT_THAT(script.transactions(), SizeIs(3));
+}
+
+TEST_F(PoolTest, ReadsOfAQueryThatFailsOtherwiseFail) {
+  const auto p = pool();
+  script.outcome = Failure::unavailable;
+  submit_together(*p, {read("t", "t"), read("t", "u")});
+  for (const auto& result : results.wait_for(2)) EXPECT_EQ(result.error.failure, Failure::unavailable);
+  EXPECT_THAT(script.transactions(), SizeIs(1));
 }
 
 TEST_F(PoolTest, ReadsDoNotWaitForWrites) {

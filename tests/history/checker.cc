@@ -129,6 +129,7 @@ class Deduction {
       const bool in_the_end = nodes_[read].operation == nullptr;
       if (nodes_[read].writes || (stage_ == Stage::end && !in_the_end)) continue;
       for (const std::string& field : history_.fields) {
+        if (!in_the_end && !nodes_[read].operation->shows(field)) continue;
         const auto source = source_of(nodes_[read], field);
         if (source && !place(read, *source, writers_[field])) return false;
       }
@@ -188,7 +189,7 @@ void check_values(const History& history, const Cells& seen, const Operation* re
   const auto writers = writers_of_values(history);
   const std::string who = reader == nullptr ? "SQL at the end" : "a read";
   for (const auto& [field, value] : history.before) {
-    if (seen.contains(field)) continue;
+    if (seen.contains(field) || (reader != nullptr && !reader->shows(field))) continue;
     violations.push_back({reader == nullptr ? Invariant::durable_ack : Invariant::atomic_row,
                           who + " lacks " + field + ", which the row always had",
                           reader == nullptr ? std::vector<std::size_t>{} : std::vector{index}});

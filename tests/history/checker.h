@@ -26,6 +26,7 @@ enum class Invariant : std::uint8_t {
   convergence = 7,           // when all is quiet, a cached copy equals its row
   atomic_row = 8,            // no read shows fields together that SQL never had together
   no_stale_fill = 9,         // no copy in Redis is older than a write acknowledged before somebody looked at it
+  single_flight = 10,        // nobody else reads a row from SQL to store it, while somebody does
 };
 
 struct Violation {

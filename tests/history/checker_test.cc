@@ -54,6 +54,16 @@ void expect_broken(const Story& story, Invariant invariant) {
 
 TEST(Checker, AnEmptyHistoryIsFine) { expect_good({}); }
 
+TEST(Checker, AReadOfOneFieldTellsOnlyOfThatField) {
+  Story story;
+  story.write(1, 0, 1, "w1");
+  story.add(2, Kind::read, 2, 3, {{"a", "w1"}}).shown = {"a"};
+  story.end("w1");
+  expect_good(story);
+  story.add(2, Kind::read, 4, 5, {}).shown = {"b"};
+  expect_broken(story, Invariant::freshness);
+}
+
 TEST(Checker, WritesAndReadsInOrderAreFine) {
   Story story;
   story.read(1, 0, 1, "");

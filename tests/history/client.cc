@@ -10,16 +10,17 @@ namespace {
 
 constexpr const char* kTooLarge = "5000";  // CHECK (n < 1000)
 
-// The bulk strings of a flat array.
-std::vector<std::string> items(const std::string& reply) {
-  std::vector<std::string> list;
-  for (std::size_t at = reply.find("\r\n"); at + 2 < reply.size();) {
-    const std::size_t line = reply.find("\r\n", at + 2);
-    const auto size = static_cast<std::size_t>(std::stol(reply.substr(at + 3)));
-    list.push_back(reply.substr(line + 2, size));
-    at = line + 2 + size;
-  }
-  return list;
+// The replies in an array.
+std::vector<std::string> elements(const std::string& reply) {
+  return live::replies(std::string_view(reply).substr(reply.find("\r\n") + 2));
+}
+
+bool is_nil(const std::string& reply) { return reply.starts_with("$-1") || reply.starts_with("*-1"); }
+
+// Of a bulk string.
+std::string text_of(const std::string& reply) {
+  const std::size_t line = reply.find("\r\n");
+  return reply.substr(line + 2, reply.size() - line - 4);
 }
 
 bool is_shown(const std::string& field) { return field == "a" || field == "b" || field == "c"; }
@@ -59,6 +60,8 @@ live::Args touch_command(Touch touch, const std::string& key) {
       return {"DEL", key};
     case Touch::expire:
       return {"EXPIRE", key, "100"};
+    case Touch::invalidate:
+      return {"SLUICE", "INVALIDATE", key};
     case Touch::persist:
       break;
   }
@@ -67,18 +70,58 @@ live::Args touch_command(Touch touch, const std::string& key) {
 
 live::Args read_command(const Shape& shape, const std::string& key) { return {shape.hash ? "HGETALL" : "GET", key}; }
 
+live::Args read_command(const Shape& shape, const std::string& key, const std::string& other, int variant) {
+  switch (variant) {
+    case 0:
+      return {"EXISTS", key};
+    case 1:
+      return {shape.hash ? "HLEN" : "STRLEN", key};
+    case 2:
+      if (shape.hash) return {"HGET", key, "a"};
+      return other.empty() ? live::Args{"MGET", key} : live::Args{"MGET", key, other};
+    case 3:
+      return shape.hash ? live::Args{"HMGET", key, "b", "a"} : live::Args{"GETEX", key};
+    default:
+      return read_command(shape, key);
+  }
+}
+
+bool is_read(const live::Args& command) {
+  static constexpr std::string_view kCommands[] = {"GET",  "MGET",    "GETEX", "STRLEN", "EXISTS",
+                                                   "HGET", "HGETALL", "HMGET", "HLEN"};
+  return std::find(std::begin(kCommands), std::end(kCommands), command[0]) != std::end(kCommands);
+}
+
+Sight sight_of(const Shape& shape, const live::Args& command, const std::string& reply, std::size_t place) {
+  const std::string& name = command[0];
+  Sight sight;
+  if (name == "EXISTS" || name == "STRLEN" || name == "HLEN") {
+    sight.tells = reply == ":0\r\n";  // then there is no row; otherwise there is one, whatever is in it
+  } else if (name == "MGET") {
+    sight.cells = cells_of(shape, elements(reply).at(place));
+  } else if (name == "HGET" || name == "HMGET") {
+    sight.shown.assign(command.begin() + 2, command.end());
+    const auto values = name == "HGET" ? std::vector{reply} : elements(reply);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (!is_nil(values[i])) sight.cells[sight.shown[i]] = text_of(values[i]);
+    }
+  } else {
+    sight.cells = cells_of(shape, reply);
+  }
+  return sight;
+}
+
 Cells cells_of(const Shape& shape, const std::string& reply) {
   Cells cells;
-  if (reply.starts_with("$-1") || reply.starts_with("*-1")) return cells;
+  if (is_nil(reply)) return cells;
   if (shape.hash) {
-    const auto list = items(reply);
+    const auto list = elements(reply);
     for (std::size_t i = 0; i + 1 < list.size(); i += 2) {
-      if (is_shown(list[i])) cells[list[i]] = list[i + 1];
+      if (is_shown(text_of(list[i]))) cells[text_of(list[i])] = text_of(list[i + 1]);
     }
     return cells;
   }
-  const std::string text = reply.substr(reply.find("\r\n") + 2);
-  const auto object = nlohmann::json::parse(text.substr(0, text.size() - 2));
+  const auto object = nlohmann::json::parse(text_of(reply));
   for (const auto& [field, value] : object.items()) {
     if (is_shown(field) && value.is_string()) cells[field] = value.get<std::string>();
   }

@@ -8,12 +8,14 @@ namespace sluice::history {
 namespace {
 
 std::string policy(const Shape& shape) {
+  const std::string writes = std::string("\nwrite = \"write-through\"\non_write = \"") +
+                             (shape.invalidate ? "invalidate" : "update") + "\"\nfuse = \"" +
+                             std::to_string(kFuse.count()) + "ms\"\nwrite_timeout = \"" +
+                             std::to_string(kWriteTimeout.count()) + "ms\"";
   return std::string("\n[[policy]]\nname = \"") + shape.name + "\"\nkey = \"" + shape.name +
          ":{id:int}\"\nbackend = \"shop\"\ntable = \"" + shape.name + "\"\nvalue = \"" +
-         (shape.hash ? "hash" : "json") + "\"\nwrite = \"write-through\"\non_write = \"" +
-         (shape.invalidate ? "invalidate" : "update") +
-         "\"\nttl = \"60s\"\nnegative_ttl = \"5s\"\nload_timeout = \"500ms\"\nfuse = \"" +
-         std::to_string(kFuse.count()) + "ms\"\nwrite_timeout = \"" + std::to_string(kWriteTimeout.count()) + "ms\"\n";
+         (shape.hash ? "hash" : "json") + "\"" + (shape.direct ? "\nread = \"cache-aside\"" : writes) +
+         "\nttl = \"60s\"\nnegative_ttl = \"5s\"\nload_timeout = \"" + std::to_string(kLease.count()) + "ms\"\n";
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ namespace sluice::history {
 
 inline constexpr milliseconds kFuse{100};
 inline constexpr milliseconds kWriteTimeout{300};
+inline constexpr milliseconds kLease{500};  // load_timeout
 // How long a copy may be stale after a crash: the arm outlives the write by two seconds, and a copy made then burns.
 inline constexpr milliseconds kAllowance = kWriteTimeout + milliseconds{2000} + kFuse;
 

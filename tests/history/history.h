@@ -1,6 +1,7 @@
 // History: what the clients of one key did, saw and were told, and what the database held in the end.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <mutex>
@@ -36,6 +37,8 @@ struct Operation {
   int proxy = -1;  // that it went through
   Kind kind = Kind::read;
   Cells cells;  // written, or seen
+  // A read that shows only these fields; empty: all of them.
+  std::vector<std::string> shown = {};
   Time invoked{0};
   Time returned{0};
   Outcome outcome = Outcome::ok;
@@ -44,6 +47,9 @@ struct Operation {
   std::string note;  // for people: the command, the proxy, the reply
 
   bool is_read() const { return (kind == Kind::read || kind == Kind::copy) && outcome == Outcome::ok; }
+  bool shows(const std::string& field) const {
+    return shown.empty() || std::find(shown.begin(), shown.end(), field) != shown.end();
+  }
 };
 
 // Of one key.

@@ -51,6 +51,10 @@ const std::vector<Sabotage>& sabotages() {
        "if false then"},
       {"AFillDuringAWriteBurnsNot", {&fill()}, "if live > 0 or armed then ttl", "if false then ttl"},
       {"AWriteLeavesTheLease", {&arm(), &apply()}, "'L', 'N'", "'N'"},
+      {"AWriteLeavesTheMemoryOfAnAbsentRow", {&arm(), &apply()}, "'L', 'N'", "'L'"},
+      {"AnInvalidationLeavesTheLease", {&inval()}, "'L', 'N'", "'N'"},
+      {"AnInvalidationLeavesTheMemoryOfAnAbsentRow", {&inval()}, "'L', 'N'", "'L'"},
+      {"ALeaseIsNobodysOwn", {&lease()}, "if left > 0 then return", "if false then return"},
       {"FieldsAreStoredWithoutTheRest", {&apply()}, "call('TYPE', D).ok == 'hash'", "true"},
   };
   return list;

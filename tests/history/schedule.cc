@@ -2,6 +2,7 @@
 #include "tests/history/schedule.h"
 
 #include <algorithm>
+#include <iterator>
 #include <random>
 
 namespace sluice::history {
@@ -25,6 +26,8 @@ std::vector<Pair> all_pairs(bool sql_link) {
   add_pairs(pairs, {Point::arm, Point::apply, Point::abort, Point::lease, Point::fill},
             {Action::kill, Action::stop, Action::cut, Action::lose, Action::delay, Action::empty, Action::restart,
              Action::evict, Action::lock});
+  add_pairs(pairs, {Point::inval},
+            {Action::kill, Action::stop, Action::cut, Action::lose, Action::delay, Action::restart});
   add_pairs(pairs, {Point::read}, {Action::kill, Action::stop, Action::cut, Action::delay});
   if (!sql_link) return pairs;
   add_pairs(pairs, {Point::statement, Point::commit},
@@ -68,6 +71,7 @@ class Draw {
     const auto pairs = all_pairs(sql_link_);
     add_fault(pairs[schedule_.seed % pairs.size()]);
     refusals_ = schedule_.faults[0].step.point == Point::abort;
+    direct_ = schedule_.faults[0].step.point == Point::inval;
     if (one_in(4)) add_fault(pairs[random_() % pairs.size()]);
   }
 
@@ -99,7 +103,7 @@ class Draw {
 
   void draw_key(int key) {
     const bool exists = !one_in(3);
-    schedule_.keys.push_back({number(4), exists, exists && one_in(2)});
+    schedule_.keys.push_back({draw_shape(), exists, exists && one_in(2)});
     static constexpr Style kStyles[] = {Style::busy, Style::busy, Style::sparse, Style::doomed};
     style_ = refusals_ ? Style::busy : kStyles[number(4)];
     if (style_ == Style::doomed) draw_doom(key);
@@ -108,11 +112,18 @@ class Draw {
     for (int i = 0; i < clients; ++i) draw_client(key, i == 0);
   }
 
+  int draw_shape() {
+    int shape = number(static_cast<int>(std::size(kShapes)));
+    while (direct_ && !kShapes[shape].direct) shape = number(static_cast<int>(std::size(kShapes)));
+    return shape;
+  }
+  const Shape& shape() const { return kShapes[schedule_.keys.back().shape]; }
+
   // Writes and fills that take their last step when others are long past.
   void draw_slow_steps(int key) {
     for (int i = number(4); i > 0; --i) {
       static constexpr Point kPoints[] = {Point::arm, Point::apply, Point::apply, Point::fill, Point::fill};
-      const Point point = kPoints[number(5)];
+      const Point point = shape().direct ? Point::fill : kPoints[number(5)];
       add_fault({{point, point == Point::arm}, Action::delay});
       schedule_.faults.back().key = key;
       schedule_.faults.back().length = milliseconds(10 + number(120));
@@ -165,9 +176,10 @@ class Draw {
       make_write(intent, one_in(refusals_ ? 2 : 12));
     } else if (which < 16) {
       intent.kind = Kind::read;
+      intent.variant = number(6);
     } else {
       intent.kind = which < 18 ? Kind::copy : Kind::touch;
-      intent.touch = static_cast<Touch>(number(3));
+      intent.touch = static_cast<Touch>(number(4));
     }
   }
 
@@ -175,7 +187,7 @@ class Draw {
     intent.kind = Kind::write;
     intent.refused = refused;
     intent.variant = number(6);
-    intent.fields = draw_fields(kShapes[schedule_.keys.back().shape].hash);
+    intent.fields = draw_fields(shape().hash);
   }
 
   // HSET may leave fields alone.
@@ -193,7 +205,7 @@ class Draw {
 
   std::mt19937 random_;
   const bool sql_link_;
-  bool refusals_ = false;
+  bool refusals_ = false, direct_ = false;
   Style style_ = Style::busy;
   Schedule schedule_;
 };

@@ -17,9 +17,11 @@ struct Shape {
   const char* name;
   bool hash;
   bool invalidate;  // on_write
+  // Cache-aside: rows are written in the database itself, and then invalidated.
+  bool direct = false;
 };
-inline constexpr Shape kShapes[] = {
-    {"doc", false, false}, {"note", false, true}, {"card", true, false}, {"form", true, true}};
+inline constexpr Shape kShapes[] = {{"doc", false, false}, {"note", false, true},        {"card", true, false},
+                                    {"form", true, true},  {"leaf", false, false, true}, {"page", true, false, true}};
 
 // Where a message is on its way, each way twice: before it arrives, and before its answer does.
 enum class Point : std::uint8_t { read, arm, apply, abort, lease, fill, inval, statement, commit };
@@ -55,7 +57,7 @@ struct Fault {
 std::string print(const Fault& fault);
 
 // What is done to a copy.
-enum class Touch : std::uint8_t { drop, expire, persist };
+enum class Touch : std::uint8_t { drop, expire, persist, invalidate };
 
 // What a client is about to do.
 struct Intent {
@@ -63,7 +65,7 @@ struct Intent {
   int key = 0;
   int proxy = 0;
   std::vector<std::string> fields;  // to write
-  int variant = 0;                  // of the command that writes
+  int variant = 0;                  // of the command that writes or reads
   Touch touch = Touch::drop;
   bool refused = false;   // the value breaks a constraint
   milliseconds pause{0};  // before it

@@ -102,6 +102,12 @@ class ServerTables : public Tables {
   }
 
  private:
+  std::string on_conflict() const override {
+    return is_postgresql() ? Tables::on_conflict() : " ON DUPLICATE KEY UPDATE ";
+  }
+  std::string excluded(const std::string& column) const override {
+    return is_postgresql() ? Tables::excluded(column) : "VALUES(" + column + ")";
+  }
   bool is_postgresql() const { return database_.engine() == servers::Engine::postgresql; }
 
   servers::SqlDatabase database_;
@@ -121,6 +127,18 @@ const char* name(Engine engine) {
       return "mysql";
   }
   return "";
+}
+
+std::string Tables::upsert(const std::string& table, int id, const std::map<std::string, std::string>& columns) const {
+  std::string names = "id";
+  std::string values = std::to_string(id);
+  std::string changes;
+  for (const auto& [column, value] : columns) {
+    names += ", " + column;
+    values += ", '" + value + "'";
+    changes += (changes.empty() ? "" : ", ") + column + " = " + excluded(column);
+  }
+  return "INSERT INTO " + table + " (" + names + ") VALUES (" + values + ")" + on_conflict() + changes;
 }
 
 std::unique_ptr<Tables> make_tables(Engine engine) {

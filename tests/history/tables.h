@@ -1,6 +1,7 @@
 // Tables: the database behind the proxies, in each of its kinds, as the checker sees it from outside.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -27,6 +28,12 @@ class Tables {
   virtual std::unique_ptr<Session> lock(const std::string& table, int id) const = 0;
   // Ends all sessions that connect() did not make, as an administrator would; SQLite has none.
   virtual void end_sessions(Session& by) const = 0;
+  // A statement that sets these columns of the row with this id, of a new one when there is none.
+  std::string upsert(const std::string& table, int id, const std::map<std::string, std::string>& columns) const;
+
+ protected:
+  virtual std::string on_conflict() const { return " ON CONFLICT (id) DO UPDATE SET "; }
+  virtual std::string excluded(const std::string& column) const { return "excluded." + column; }
 };
 
 // A new, empty database.

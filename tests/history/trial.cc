@@ -43,8 +43,6 @@ bool runs(const live::Args& command, const policies::Script& script) {
   return command[0] == "EVAL" && command[1] == script.text;
 }
 
-bool is_read(const live::Args& command) { return command[0] == "GET" || command[0] == "HGETALL"; }
-
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != text.npos; }
 
 // Statements are prepared: what they do cannot be told from what is sent.
@@ -100,12 +98,26 @@ class Trial::Client {
     }
   }
 
-  // Reads the key, as one that has its proxy chosen.
+  // Reads the whole value of the key, through this proxy.
   void read(std::size_t key, int proxy) {
     Intent intent;
     intent.key = static_cast<int>(key);
     intent.proxy = proxy;
+    intent.variant = kWhole;
     carry_out(intent);
+  }
+
+  // A direct write is over when the copy is known to be gone. False: it was never acknowledged.
+  bool invalidate(std::size_t key, int proxy) {
+    for (int tries = 0; tries < kInvalidations; ++tries) {
+      const auto next = static_cast<std::size_t>((proxy + tries) % trial_.environment_.proxies());
+      if (connect(next)) {
+        const auto reply = call(next, touch_command(Touch::invalidate, trial_.keys_[key].name));
+        if (reply && reply->starts_with(':')) return true;
+      }
+      std::this_thread::sleep_for(milliseconds(20));
+    }
+    return false;
   }
 
   void look(std::size_t key) {
@@ -130,6 +142,9 @@ class Trial::Client {
   }
 
  private:
+  static constexpr int kWhole = 9;           // a variant of a read
+  static constexpr int kInvalidations = 50;  // that are tried, a while apart
+
   Operation begin(Kind kind) const {
     Operation operation;
     operation.client = number_;
@@ -147,11 +162,14 @@ class Trial::Client {
     const auto key = static_cast<std::size_t>(intent.key);
     const Key& target = trial_.keys_[key];
     const auto proxy = static_cast<std::size_t>(intent.proxy);
+    const bool reads = intent.kind == Kind::write && trial_.schedule_.quiet && trial_.struck_;
+    if (intent.kind == Kind::write && !reads && target.shape->direct) return write_row(intent);
     if (!connect(proxy)) return;  // nothing was sent
-    Operation operation = begin(intent.kind);
+    Operation operation = begin(reads ? Kind::read : intent.kind);
     operation.proxy = intent.proxy;
-    live::Args command = read_command(*target.shape, target.name);
-    if (operation.kind == Kind::write && trial_.schedule_.quiet && trial_.struck_) operation.kind = Kind::read;
+    const std::size_t other = read_along(key);
+    live::Args command =
+        read_command(*target.shape, target.name, other == key ? "" : trial_.keys_[other].name, intent.variant);
     if (operation.kind == Kind::touch) command = touch_command(intent.touch, target.name);
     if (operation.kind == Kind::write) {
       const std::string value = std::to_string(number_) + "." + std::to_string(++writes_);
@@ -161,14 +179,61 @@ class Trial::Client {
     const std::optional<std::string> reply = call(proxy, command);
     operation.note =
         "proxy " + std::to_string(intent.proxy) + ": " + command[0] + " " + (reply ? shortened(*reply) : "(lost)");
+    Operation along = operation;
     understand(*target.shape, operation, command, reply);
     end(key, operation);
+    if (other != key && command[0] == "MGET") {
+      understand(*trial_.keys_[other].shape, along, command, reply, 1);
+      end(other, along);
+    }
     if (silent_) stuck_.emplace_back(key, std::move(operation));
     silent_ = false;
   }
 
+  // The key that a MGET of this one reads, too: itself when there is no other.
+  std::size_t read_along(std::size_t key) const {
+    const auto& keys = trial_.keys_;
+    for (std::size_t i = 1; i < keys.size(); ++i) {
+      const std::size_t other = (key + i) % keys.size();
+      if (!keys[other].shape->hash) return other;
+    }
+    return key;
+  }
+
+  // In the database itself, and then the copy is invalidated.
+  void write_row(const Intent& intent) {
+    const auto key = static_cast<std::size_t>(intent.key);
+    const Key& target = trial_.keys_[key];
+    Operation operation = begin(Kind::write);
+    const std::string value = std::to_string(number_) + "." + std::to_string(++writes_);
+    for (const std::string& field : intent.fields) operation.cells[field] = value;
+    auto columns = operation.cells;
+    columns["n"] = intent.refused ? "5000" : "1";  // CHECK (n < 1000)
+    operation.note = "SQL, then INVALIDATE at proxy " + std::to_string(intent.proxy);
+    operation.outcome =
+        run(trial_.environment_.tables().upsert(target.shape->name, target.id, columns), intent.refused);
+    if (operation.outcome != Outcome::refused && !invalidate(key, intent.proxy)) {
+      operation.outcome = Outcome::unknown;
+      const std::lock_guard lock(trial_.mutex_);
+      trial_.not_invalidated_.insert(key);
+    }
+    end(key, std::move(operation));
+  }
+
+  Outcome run(const std::string& sql, bool refused) {
+    try {
+      if (!session_) session_ = trial_.environment_.tables().connect();
+      session_->query(sql);
+      return Outcome::ok;
+    } catch (const std::exception&) {
+      if (refused) return Outcome::refused;
+      session_.reset();
+      return Outcome::unknown;
+    }
+  }
+
   void understand(const Shape& shape, Operation& operation, const live::Args& command,
-                  const std::optional<std::string>& reply) {
+                  const std::optional<std::string>& reply, std::size_t place = 0) {
     if (!reply) {
       operation.outcome = Outcome::unknown;
     } else if (operation.kind == Kind::write) {
@@ -177,7 +242,10 @@ class Trial::Client {
     } else if (reply->starts_with('-')) {
       operation.outcome = Outcome::refused;
     } else if (operation.kind == Kind::read) {
-      operation.cells = cells_of(shape, *reply);
+      Sight sight = sight_of(shape, command, *reply, place);
+      if (!sight.tells) operation.outcome = Outcome::unknown;
+      operation.cells = std::move(sight.cells);
+      operation.shown = std::move(sight.shown);
     }
   }
 
@@ -208,6 +276,7 @@ class Trial::Client {
   Trial& trial_;
   const int number_;
   std::vector<std::unique_ptr<live::Connection>> connections_;
+  std::unique_ptr<Session> session_;  // null until it is needed
   int writes_ = 0;
   bool silent_ = false;
   std::vector<std::pair<std::size_t, Operation>> done_, stuck_;
@@ -347,10 +416,63 @@ milliseconds Trial::noise() {
 
 // On the link's thread.
 Verdict Trial::meet(int proxy, bool sql, const FaultLink::Message& message) {
+  if (!sql) watch_leases(message);
   Verdict verdict = bring_about_fault(proxy, sql, message);
   const bool may_differ = environment_.sabotage != nullptr && !sql && !message.is_reply;
   if (may_differ) verdict.instead = environment_.sabotage->rewritten(message.command);
   return verdict;
+}
+
+// Of the keys that nobody arms, where only what passes here ends a lease. From when it is on its way until it is
+// answered it may end it at any moment; a lease counts from when it was asked for, before Redis knew of it.
+void Trial::watch_leases(const FaultLink::Message& message) {
+  const live::Args& command = message.command;
+  if (command.empty() || is_read(command)) return;
+  const std::lock_guard lock(mutex_);
+  if (runs(command, policies::fuse::lease())) return watch_lease(message);
+  for (const std::string& word : command) {
+    if (!is_leased_key(word)) continue;
+    Lease& lease = leases_[word];
+    lease.token.clear();
+    lease.ended = Clock::now();
+    lease.enders += message.is_reply ? -1 : 1;
+  }
+}
+
+void Trial::watch_lease(const FaultLink::Message& message) {
+  const live::Args& command = message.command;
+  const auto verdicts = message.is_reply ? live::replies(message.bytes.substr(message.bytes.find("\r\n") + 2))
+                                         : std::vector<std::string>{};
+  const std::size_t keys = std::stoul(command.at(2));
+  std::size_t at = 3 + keys;  // of the number of a key's arguments, of which the first is the token
+  for (std::size_t i = 0; i < keys; i += 2, at += 1 + std::stoul(command.at(at))) {
+    const std::string& token = command.at(at + 1);
+    if (!message.is_reply) {
+      leases_asked_[token] = Clock::now();
+    } else if (verdicts.size() > i / 2 && verdicts[i / 2].find("$5\r\nLEASE\r\n") == 4) {
+      lease_given(command.at(3 + i), token);
+    }
+  }
+}
+
+bool Trial::is_leased_key(const std::string& word) const {
+  return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.name == word && key.shape->direct; });
+}
+
+void Trial::lease_given(const std::string& key, const std::string& token) {
+  if (!is_leased_key(key)) return;
+  Lease& lease = leases_[key];
+  const Clock::time_point asked = leases_asked_[token];
+  if (lease.enders > 0 || asked <= lease.ended || asked <= all_ended_) return;  // it may be over
+  const bool held = !lease.token.empty() && lease.token != token;
+  if (held && Clock::now() < lease.asked + kLease) doubly_leased_.insert(key);
+  lease.token = token;
+  lease.asked = asked;
+}
+
+void Trial::end_leases() {
+  all_ended_ = Clock::now();
+  for (auto& [key, lease] : leases_) lease.token.clear();
 }
 
 Verdict Trial::bring_about_fault(int proxy, bool sql, const FaultLink::Message& message) {
@@ -407,16 +529,19 @@ Verdict Trial::bring_about(const Fault& fault, int proxy, bool sql, std::size_t 
     case Action::empty:
     case Action::restart: {
       const std::size_t loss = lose_redis(-1);
+      all_ended_ = Clock::time_point::max();  // until it is back
       if (!fault.arrives) environment_.kill_redis();
       later(milliseconds(fault.arrives ? 1 : 0), [this, loss, empty = fault.action == Action::empty] {
         environment_.bring_back_redis(empty);
         const std::lock_guard lock(mutex_);
+        end_leases();
         found_redis(loss);
       });
       return {};
     }
     case Action::evict:
       evict_side_key(keys_[key].name);
+      end_leases();
       return {};
     case Action::lock:
       this->lock(key, fault.length);
@@ -496,6 +621,7 @@ std::vector<Violation> Trial::finish() {
   Client last(*this, static_cast<int>(schedule_.clients.size()));
   for (std::size_t i = 0; i < keys_.size(); ++i) {
     Key& key = keys_[i];
+    if (not_invalidated_.contains(i)) last.invalidate(i, 0);
     key.history.after = row(key);
     std::vector<Violation> found = check_copy(key.name, key.history.after, copy(key));
     for (int proxy = 0; proxy < environment_.proxies(); ++proxy) last.read(i, proxy);
@@ -503,6 +629,9 @@ std::vector<Violation> Trial::finish() {
     last.merge();
     for (Violation& violation : check(key.history, {std::chrono::duration_cast<Time>(kAllowance), losses_.empty()})) {
       found.push_back(std::move(violation));
+    }
+    if (doubly_leased_.contains(key.name)) {
+      found.push_back({Invariant::single_flight, "two at once had the lease of " + key.name, {}});
     }
     for (const auto& [stuck, operation] : stuck_) {
       if (stuck == i) found.push_back({Invariant::answered, "no reply: " + operation.note, {}});

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,11 +64,23 @@ class Trial {
   };
   class Client;
 
+  // Who may read a row from SQL to store it; a key's.
+  struct Lease {
+    std::string token;  // empty: nobody, or it may have ended
+    Clock::time_point asked, ended;
+    int enders = 0;  // commands on their way that may end one
+  };
+
   void prepare();
   void watch();
   void operate();  // on this thread: what takes time, until the clients are done and all is mended
   FaultLink::Verdict meet(int proxy, bool sql, const FaultLink::Message& message);
   milliseconds noise();
+  void watch_leases(const FaultLink::Message& message);
+  void watch_lease(const FaultLink::Message& message);
+  bool is_leased_key(const std::string& word) const;
+  void lease_given(const std::string& key, const std::string& token);
+  void end_leases();
   bool is_about(const Key& key, const FaultLink::Message& message) const;
   bool is_met(const Fault& fault, int proxy, bool sql, const FaultLink::Message& message) const;
   int key_of(const FaultLink::Message& message) const;
@@ -100,7 +113,12 @@ class Trial {
   std::vector<Task> tasks_;
   std::vector<Loss> losses_;
   std::mt19937 noise_;
-  std::atomic<bool> struck_{false};               // a fault other than a delay has happened
+  std::atomic<bool> struck_{false};                        // a fault other than a delay has happened
+  Clock::time_point all_ended_;                            // no lease of before is left
+  std::map<std::string, Lease> leases_;                    // of keys
+  std::map<std::string, Clock::time_point> leases_asked_;  // of tokens
+  std::set<std::string> doubly_leased_;
+  std::set<std::size_t> not_invalidated_;         // keys: their rows were written and their copies may still be there
   std::vector<int> times_met_;                    // per fault; -1: it has happened
   std::deque<std::unique_ptr<Session>> lockers_;  // each holds a lock
   std::size_t clients_running_ = 0;

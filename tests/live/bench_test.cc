@@ -46,5 +46,18 @@ TEST(Bench, MemoryMeasuresEveryPart) {
   }
 }
 
+TEST(Bench, ReadsMeasuresEveryPart) {
+  TempDir dir;
+  const Output output = script("reads.py", {"--databases", "sqlite", "--clients", "4", "--rounds", "1", "--seconds",
+                                            "0.2", "--hit-rounds", "1", "--hit-seconds", "0.02", "--zipf-seconds",
+                                            "0.5", "--rows", "20000", "--markdown", dir.file("results.md")});
+  ASSERT_EQ(output.status, 0) << output.text;
+  const std::string results = read_file(dir.file("results.md"));
+  for (const char* text :
+       {"## Reads: goals\n", "| 50 | 16 | policy |", "| SQLite | 4 | sluice |", "| SQLite | 10 % | sluice |"}) {
+    EXPECT_NE(results.find(text), std::string::npos) << text << " is missing in\n" << results;
+  }
+}
+
 }  // namespace
 }  // namespace sluice::live

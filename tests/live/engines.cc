@@ -34,7 +34,7 @@ EngineDatabase::EngineDatabase(Engine engine, bool own_server) : engine_(engine)
     file_->exec("PRAGMA journal_mode = WAL");
     return;
   }
-  if (own_server) server_ = servers::start_server(server_of(engine));
+  if (own_server) server_ = servers::start_server(server_of(engine), {.durable = true});  // it is killed
   const int port = own_server ? server_->port() : servers::shared_port(server_of(engine));
   database_ = std::make_unique<servers::SqlDatabase>(server_of(engine), port);
 }
@@ -55,6 +55,47 @@ std::unique_ptr<servers::SqlClient> EngineDatabase::connect() const { return dat
 void EngineDatabase::exclude_others() { file_ ? file_->exec("BEGIN EXCLUSIVE") : server_->kill(); }
 
 void EngineDatabase::admit_others() { file_ ? file_->exec("COMMIT") : server_->start(); }
+
+void EngineDatabase::hold(const std::string& table) {
+  switch (engine_) {
+    case Engine::sqlite:
+      // A connection in exclusive locking mode keeps even readers out of a WAL database.
+      file_ = nullptr;
+      file_ = std::make_unique<Database>(dir_.file("shop.db"));
+      return file_->exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE");
+    case Engine::postgresql:
+      holder_ = database_->connect();
+      holder_->query("BEGIN");
+      holder_->query("LOCK TABLE " + table + " IN ACCESS EXCLUSIVE MODE");
+      return;
+    case Engine::mysql:
+      holder_ = database_->connect();
+      holder_->query("LOCK TABLES " + table + " WRITE");
+      return;
+  }
+}
+
+void EngineDatabase::release() {
+  holder_.reset();
+  if (!file_) return;
+  file_ = nullptr;
+  file_ = std::make_unique<Database>(dir_.file("shop.db"));
+}
+
+int EngineDatabase::queries_held() {
+  switch (engine_) {
+    case Engine::sqlite:
+      break;
+    case Engine::postgresql:
+      return std::stoi(query(
+          "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"));
+    case Engine::mysql:
+      return std::stoi(
+          query("SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND state LIKE 'Waiting for "
+                "table%'"));
+  }
+  return 0;
+}
 
 std::string Dialect::serial_key() const {
   switch (engine) {

@@ -39,12 +39,19 @@ class EngineDatabase {
   void exclude_others();                                // nobody can write: the server is killed, the file locked
   void admit_others();
 
+  // Nobody can read the table: whoever asks waits. With SQLite nobody else may have the file open yet, and it is all of
+  // it that nobody can read.
+  void hold(const std::string& table);
+  void release();
+  int queries_held();  // that wait for the table, as the server says; SQLite: 0
+
  private:
   const Engine engine_;
   TempDir dir_;
   std::unique_ptr<servers::ServerProcess> server_;
   std::unique_ptr<servers::SqlDatabase> database_;
   std::unique_ptr<Database> file_;
+  std::unique_ptr<servers::SqlClient> holder_;
 };
 
 // What differs between the dialects, by engine.
