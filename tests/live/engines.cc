@@ -34,7 +34,8 @@ EngineDatabase::EngineDatabase(Engine engine, bool own_server) : engine_(engine)
     file_->exec("PRAGMA journal_mode = WAL");
     return;
   }
-  if (own_server) server_ = servers::start_server(server_of(engine), {.durable = true});  // it is killed
+  if (own_server)
+    server_ = servers::start_server(server_of(engine), {.durable = true, .arguments = {}});  // it is killed
   const int port = own_server ? server_->port() : servers::shared_port(server_of(engine));
   database_ = std::make_unique<servers::SqlDatabase>(server_of(engine), port);
 }

@@ -8,6 +8,7 @@
 #include "policies/breaker.h"
 #include "policies/fuse_scripts.h"
 #include "policies/policy_metrics.h"
+#include "policies/refreshes.h"
 #include "tests/policies/proxy_double.h"
 #include "tests/policies/step_test.h"
 
