@@ -84,8 +84,13 @@ void check_outbox(const PolicyOptions& policy, const Node& table, Mistakes& mist
 }
 
 void check_refresh(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {
-  if (policy.refresh_ahead <= 0 || policy.ttl.count() > 0) return;
-  mistakes.add(place_of(table, "refresh_ahead"), "refresh_ahead: needs a ttl, which \"0s\" is not");
+  if (policy.refresh_ahead <= 0) return;
+  const auto wrong = [&](const char* why) {
+    mistakes.add(place_of(table, "refresh_ahead"), std::string("refresh_ahead: ") + why);
+  };
+  if (policy.ttl.count() <= 0) return wrong("needs a ttl, which \"0s\" is not");
+  if (policy.refresh_ahead < policy.ttl_jitter)
+    wrong("must not be less than ttl_jitter: copies would be due when they are made");
 }
 
 void check_read(const PolicyOptions& policy, const Node& table, Mistakes& mistakes) {

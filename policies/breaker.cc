@@ -13,11 +13,12 @@ sql::Error Breaker::refuse() {
 }
 
 std::optional<Breaker::Pass> Breaker::ask(TimePoint now, Milliseconds time) {
-  if (refuses(now)) return {};
+  const bool hurried = 2 * time < query_time_;
+  if (refuses(now) || (open_ && hurried)) return {};
   probing_ = open_;
   Pass pass;
   pass.era_ = era_;
-  pass.hurried_ = 2 * time < query_time_;
+  pass.hurried_ = hurried;
   return pass;
 }
 

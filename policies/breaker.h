@@ -36,7 +36,7 @@ class Breaker {
   // The error of a query that was not asked.
   sql::Error refuse();
   // Before each query. Without a pass nothing may be asked; with one, report() must follow. `time`: what the query has;
-  // that it had too little of it tells nothing.
+  // that it had too little of it tells nothing, so that it is not the one that is let through when a pause is over.
   std::optional<Pass> ask(TimePoint now, Milliseconds time);
   // `error`: what came of it. One that the database answers with is as good as rows.
   void report(Pass pass, const sql::Error& error, const Turn& turn);

@@ -32,7 +32,7 @@ constexpr std::string_view kRun = R"lua(
 local function run(D, S, ARGV, now)
 local token = ARGV[1]
 local arms, live, died = {}, 0, false
-local L, N, V
+local L, N, V, E
 local side = call('HGETALL', S)
 for i = 1, #side, 2 do
   local field, value = side[i], side[i + 1]
@@ -47,6 +47,7 @@ for i = 1, #side, 2 do
   elseif field == 'L' then L = value
   elseif field == 'N' then N = value
   elseif field == 'V' then V = value
+  elseif field == 'E' then E = value
   end
 end
 if died then
@@ -205,7 +206,7 @@ local kind, first, version, stale = ARGV[3], 4
 // A copy, or a memory of an absent row, that was made of other versions goes.
 constexpr std::string_view kLeaseChecked = R"lua(
 local kind, first, version, stale = ARGV[4], 5, versions(ARGV[3], token, now, true).text, 0
-if V ~= version then
+if not same(V, version) then
   stale = call('DEL', D)
   if N then
     call('HDEL', S, 'N')
@@ -217,9 +218,14 @@ end
 
 constexpr std::string_view kLease = R"lua(
 local found, failed
+local ends
+local function ahead()
+  ends = call('PEXPIRETIME', D)
+  return (live > 0 or ends < 0 or whole(ends) == E) and -1 or ends - now
+end
 if kind == 'R' then
-  local left = call('PTTL', D)
-  if live > 0 or left < 0 or left > tonumber(ARGV[first]) then return {'NO'} end
+  local left = ahead()
+  if left < 0 or left > tonumber(ARGV[first]) then return {'NO'} end
 elseif kind == 'E' then
   found = call('EXISTS', D) == 1 and ''
 elseif kind == 'F' then
@@ -238,7 +244,7 @@ else
   found, failed = value(D, kind)
 end
 if failed then return failed end
-if found then return {'HIT', found, 0, live > 0 and -1 or call('PTTL', D)} end
+if found then return {'HIT', found, 0, ahead()} end
 if N and tonumber(N) > now then return {'NEG'} end
 if L and string.match(L, '^(.*):%d+$') ~= token then
   local left = tonumber(string.match(L, '%d+$')) - now
@@ -247,6 +253,7 @@ end
 if ARGV[2] == '0' then return {'NONE'} end
 call('HSET', S, 'L', token .. ':' .. whole(now + ARGV[2]))
 keep(S, side, ARGV[2] + 1000)
+if ends then return {'LEASE', version or '', 0, whole(ends)} end
 return {'LEASE', version, stale}
 )lua";
 
@@ -268,18 +275,22 @@ local first, version, changed, armed = 7
 // A version that is gone is another one. What is there and was made of others is no value to answer.
 constexpr std::string_view kFillChecked = R"lua(
 local seen = versions(ARGV[7], token, now, false)
-local first, version, changed, armed = 9, seen.text, seen.text ~= ARGV[8], seen.armed
-if V ~= version then call('DEL', D) end
+local first, version, changed, armed = 9, seen.text, not same(seen.text, ARGV[8]), seen.armed
+if not same(V, version) then call('DEL', D) end
 )lua";
 
 constexpr std::string_view kFill = R"lua(
-local kind, what, ttl, till = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6])
+local kind, what, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local till, negative = string.match(ARGV[6], '^(%-?%d+) (%d+)$')
+till = tonumber(till)
 local over = till and till <= now
+if over then ttl = tonumber(negative) end
 local mine = L and string.match(L, '^(.*):%d+$') == token
-if what == 'RENEW' or what == 'GONE' then
+local renews, known = string.match(what, '^(%u+) (%-?%d+)$')
+if renews then
   if not mine then return {'REFUSED'} end
-  if live == 0 then call('DEL', D) end
-  what = what == 'RENEW' and 'VALUE' or 'ABSENT'
+  if live == 0 and whole(call('PEXPIRETIME', D)) == known then call('DEL', D) end
+  what = renews
 end
 if over then what = 'ABSENT' end
 local found, failed = value(D, kind)
@@ -290,11 +301,12 @@ if not mine or changed or what == 'NONE' then
   if what == 'VALUE' then call('HDEL', S, 'N') end
   return over and {'EXPIRED', 0} or {'REFUSED'}
 end
-if till and not over then ttl = math.min(ttl > 0 and ttl or 1e15, till - now) end
+local cut = till and not over and (ttl == 0 or till - now < ttl)
+if cut then ttl = till - now end
 local wanted = ttl > 0 and whole(now + ttl) or '-1'
 if live > 0 or armed then ttl = math.min(ttl > 0 and ttl or 1e15, tonumber(ARGV[5])) end
 if what == 'ABSENT' then
-  if live == 0 and ttl > 0 and not over then
+  if live == 0 and ttl > 0 then
     call('HSET', S, 'N', whole(now + ttl))
     if version then call('HSET', S, 'V', version) end
     keep(S, side, ttl)
@@ -309,6 +321,10 @@ if version then
 end
 if ttl > 0 then call('PEXPIRE', D, whole(ttl)) end
 if live > 0 then remember(D, S, arms, wanted) end
+if renews and cut then
+  call('HSET', S, 'E', whole(till))
+  keep(S, side, ttl)
+end
 return {'STORED'}
 )lua";
 

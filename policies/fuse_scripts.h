@@ -3,7 +3,8 @@
 //
 // The side key is one hash: `a:<token>` = deadline:taint:expiry:fused for every write under way (an arm), `L` =
 // token:deadline of the fill that may store, `N` = deadline of "SQL has no such row", `V` = versions of the tables that
-// the copy or N was made of (tables.h). Times are Redis' own, in ms.
+// the copy or N was made of (tables.h), `E` = end of a copy that cannot be renewed beyond it, as its row ends then.
+// Times are Redis' own, in ms.
 #pragma once
 
 #include "policies/script.h"
@@ -29,15 +30,18 @@ const Script& apply();
 const Script& abort();
 
 // ARGV token, lease_ms (0: none is wanted), kind: S or H the value, F the fields that follow, E whether it is there.
-// {HIT, value}, {NEG}, {WAIT, ms}, {LEASE} or {NONE}.
+// {HIT, value, 0, ms}, {NEG}, {WAIT, ms}, {LEASE, '', '', end} or {NONE}; ms: the life that the copy has left, -1: it
+// has no end, or not one that a refresh may change. Kind R with a number of ms is a refresh: {NO} when more than that
+// is left, or nothing is to be renewed; the end that LEASE tells is what RENEW is given.
 const Script& lease();
 
 // ARGV token, lease_ms, version_names() of tables, kind and fields. The same for what depends on tables: drops what
-// was made of other versions. {WAIT, ms, stale} and {LEASE, versions, stale} say whether there was such (1 or 0).
+// was made of other versions. {WAIT, ms, stale} and {LEASE, versions, stale, end} say whether there was such (1 or 0).
 const Script& lease_checked();
 
-// ARGV token, kind, what (VALUE, ABSENT or NONE), ttl_ms (0: none), fuse_ms, when the row's own time is over
-// (Unix time; '': never), payload. Ends every SQL read.
+// ARGV token, kind, what (VALUE, ABSENT or NONE), ttl_ms (0: none), fuse_ms, when the row's own time is over and the
+// ttl_ms of ABSENT ('<Unix time> <ms>'; '': never), payload. Ends every SQL read. A refresh says 'VALUE <end>' or
+// 'ABSENT <end>': the copy is replaced if it still has that end and the lease is ours.
 // {PRESENT, value}: answer that one; {STORED}; {REFUSED}: not stored; {EXPIRED, 1 or 0}: answer that there is none,
 // and whether nobody else has been told otherwise meanwhile.
 const Script& fill();

@@ -17,6 +17,8 @@ namespace {
 
 // A lease answers so many fields by themselves; for more of them the whole hash.
 constexpr std::size_t kPartFieldsMax = 64;
+// Keys with a query each that are led at a time: who waits for the last one waits for so many queries.
+constexpr std::size_t kQueriesMax = 8;
 constexpr Milliseconds kPollMin{5};
 constexpr Milliseconds kPollMax{50};
 // Added to one random number it makes others, far apart (the golden section): what is filled together does not expire
@@ -43,6 +45,7 @@ struct Target {
   std::string undropped;              // why the copy, which may be old, could not be dropped
   bool leased = false;                // what is read may be stored
   std::string versions;               // of the tables it depends on, before SQL was asked
+  std::string ends;                   // refresh: when the copy that is to be replaced expires
   bool read = false;                  // SQL has answered
   bool counted = false;               // as a miss, or as the hit that it is by now
   Answer found;                       // while the fill is under way
@@ -59,6 +62,11 @@ class Load : public Operation {
   Load(Shared& shared, Request request) : shared_(shared), options_(shared.options), request_(std::move(request)) {
     add_targets();
   }
+  ~Load() override {
+    if (request_.refresh) shared_.refreshes.end();
+  }
+  Load(const Load&) = delete;
+  Load& operator=(const Load&) = delete;
 
   Step start(Turn& turn) override {
     token_ = make_token(turn);
@@ -255,7 +263,8 @@ class Load : public Operation {
 
   void next_part() {
     part_begin_ = part_end_;
-    part_end_ = std::min(targets_.size(), part_begin_ + sql::kReadRowsMax);
+    const std::size_t most = has_query() ? kQueriesMax : sql::kReadRowsMax;
+    part_end_ = std::min(targets_.size(), part_begin_ + most);
   }
 
   // What is the reply whatever the other keys have.
@@ -414,6 +423,7 @@ class Load : public Operation {
     (target.leased ? shared_.metrics.refreshes : shared_.metrics.refreshes_refused).add();
     if (!target.leased) return land(target, {}, Share::nobody, turn);
     target.versions = item(*reply, 1).text;
+    target.ends = item(*reply, 3).text;
   }
 
   void lease_answered(Target& target, const resp::Reply& reply, Turn& turn) {
@@ -421,7 +431,7 @@ class Load : public Operation {
     if (item(reply, 2).integer == 1) shared_.metrics.stale.add();
     if (verdict == "HIT") {
       count(target, true);
-      look_ahead(target, Milliseconds(reply.items.size() < 4 ? -1 : reply.items[3].integer));
+      look_ahead(target, Milliseconds(item(reply, 3).integer));
       Answer found = present(item(reply, 1));
       found.part = part_;
       found.hit = true;
@@ -516,7 +526,7 @@ class Load : public Operation {
   Step too_many_loads(Turn& turn) {
     shared_.metrics.load_errors.add();
     const sql::Error error{sql::Failure::unavailable, "", "too many loads wait for SQL"};
-    for (Target* target : at(Stage::reading)) give_up(*target, failure(sql_failed(options_, error)), turn);
+    for (Target* target : at(Stage::reading)) give_up(*target, sql_answer(error), turn);
     return go_on(turn);
   }
 
@@ -679,12 +689,14 @@ class Load : public Operation {
 
   RedisCommand fill_command(const Target& target, std::uint64_t random) const {
     const bool value = target.found.kind == Answer::Kind::value;
-    const char* const found = request_.refresh ? (value ? "RENEW" : "GONE") : value ? "VALUE" : "ABSENT";
-    const char* const what = target.read ? found : "NONE";
+    std::string what = !target.read ? "NONE" : value ? "VALUE" : "ABSENT";
+    if (request_.refresh && target.read) what.append(" ").append(target.ends);
+    std::string until;
+    if (target.until) until = std::to_string(*target.until) + " " + std::to_string(options_.negative_ttl.count());
     const Milliseconds ttl = value ? jittered(options_.ttl, options_.ttl_jitter, random) : options_.negative_ttl;
     RedisCommand command{is_versioned() ? &fuse::fill_checked() : &fuse::fill(),
                          {"2", target.key, target.side, token_, kind(), what, std::to_string(ttl.count()),
-                          std::to_string(options_.fuse.count()), target.until ? std::to_string(*target.until) : ""}};
+                          std::to_string(options_.fuse.count()), until}};
     if (is_versioned()) command.args.insert(command.args.end(), {shared_.depends_on, target.versions});
     const Copy& copy = target.found.copy;
     if (value && options_.value == conf::ValueMode::hash) {

@@ -157,6 +157,9 @@ class Policy {
 
   // Background work that is due (a flush), or null. Called about every 20 ms.
   virtual std::unique_ptr<Operation> due(TimePoint now) = 0;
+  // Copies to be renewed before they expire, or null: there are none, or enough are being renewed. Called after due(),
+  // until it is null: these run side by side.
+  virtual std::unique_ptr<Operation> refresh(TimePoint) { return nullptr; }
   // What the last background work met that somebody should know, as a clause for the log; empty: nothing, or it is told
   // elsewhere.
   virtual std::string trouble() const { return {}; }
@@ -176,7 +179,7 @@ class Policy {
 
 // __sluice:{tag}:key, in the hash slot of `key`; empty when the key cannot be wrapped (policies.md).
 std::string side_key(std::string_view key);
-// Appends the command that clears lease and negative marker of `key`: HDEL side L N.
+// Appends the command that clears lease, negative marker and versions of `key`: HDEL side L N V.
 void append_guard_command(std::string& wire, std::string_view key);
 
 }  // namespace sluice::policies

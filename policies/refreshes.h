@@ -14,15 +14,19 @@ namespace sluice::policies {
 class Refreshes {
  public:
   static constexpr std::size_t kKeysMax = 10000;
+  static constexpr std::size_t kAtOnce = 8;
 
   // False: there is no room.
   bool add(const std::string& key);
-  std::vector<std::string> take(std::size_t most);
-  bool empty() const { return keys_.empty(); }
+  // The next keys for one refresh, which begins with it and is over with end(); none if there are none, or kAtOnce are
+  // under way.
+  std::vector<std::string> begin(std::size_t most);
+  void end() { --running_; }
 
  private:
   std::deque<std::string> keys_;
   std::unordered_set<std::string> known_;  // the same
+  std::size_t running_ = 0;
 };
 
 }  // namespace sluice::policies

@@ -66,10 +66,10 @@ std::string RowPolicy::rejection(const resp::CommandInfo& command) const {
 void RowPolicy::set_handling(CommandId id, Handling handling) { handling_[index(id)] = handling; }
 
 // The copies that are to be renewed; not while the database is left alone.
-std::unique_ptr<Operation> RowPolicy::due(TimePoint now) {
-  if (auto look = outbox_ ? outbox_->due(now) : nullptr) return look;
-  if (shared_.refreshes.empty() || shared_.breaker.refuses(now)) return nullptr;
-  return make_refresh(shared_, shared_.refreshes.take(sql::kReadRowsMax));
+std::unique_ptr<Operation> RowPolicy::refresh(TimePoint now) {
+  if (shared_.breaker.refuses(now)) return nullptr;
+  auto keys = shared_.refreshes.begin(shared_.options.query.empty() ? sql::kReadRowsMax : 1);
+  return keys.empty() ? nullptr : make_refresh(shared_, std::move(keys));
 }
 
 std::unique_ptr<Operation> RowPolicy::begin_read(Request request) {

@@ -19,7 +19,8 @@ class RowPolicy : public Policy {
   const conf::PolicyOptions& options() const override { return shared_.options; }
   Handling handling(const resp::CommandInfo& command) const override;
   std::string rejection(const resp::CommandInfo& command) const override;
-  std::unique_ptr<Operation> due(TimePoint now) override;
+  std::unique_ptr<Operation> due(TimePoint now) override { return outbox_ ? outbox_->due(now) : nullptr; }
+  std::unique_ptr<Operation> refresh(TimePoint now) override;
   std::string trouble() const override { return outbox_ ? outbox_->trouble() : std::string(); }
   std::unique_ptr<Operation> drain() override { return nullptr; }
   std::uint64_t unflushed() const override { return 0; }

@@ -30,7 +30,7 @@ void append_guard_command(std::string& wire, std::string_view key) {
     resp::append_command(wire, nothing);
     return;
   }
-  const std::string_view guard[] = {"HDEL", side, "L", "N"};
+  const std::string_view guard[] = {"HDEL", side, "L", "N", "V"};
   resp::append_command(wire, guard);
 }
 

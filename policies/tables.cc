@@ -25,6 +25,8 @@ local function begin_version(key, token)
   call('PEXPIRE', key, day)
   return version
 end
+-- A version that could not be told is not even the same as itself.
+local function same(a, b) return a == b and not string.find(a, '-', 1, true) end
 -- A Redis that is full raises nothing, but it can forget.
 local function bump(key, token)
   local version = redis.pcall('HINCRBY', key, 'v', 1)

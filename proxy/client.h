@@ -107,6 +107,7 @@ class Client final : private Stream::Handler, private Flushable {
   bool take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan);
   bool take_operation(const resp::CommandInfo& info, const resp::Command& command, std::uint32_t policy);
   bool take_guarded(std::string_view wire, const Session::Plan& plan, bool script);
+  bool leases_cleared(const std::vector<std::string>& keys);
   bool discard_instead();
   bool take_flush(const resp::Command& command);
   bool take_rejected(std::string_view reason);
@@ -192,6 +193,7 @@ class Client final : private Stream::Handler, private Flushable {
   std::string_view run_;
   std::uint32_t run_replies_ = 0;
 
+  std::vector<std::string> clearing_;       // keys whose leases are being cleared, or have been, for the next command
   std::vector<std::string> multi_guarded_;  // keys whose leases must be cleared when EXEC has run
   std::size_t noted_bytes_ = 0;             // of its buffers, as the metrics have it
   const std::uint64_t number_;

@@ -136,7 +136,8 @@ bool Client::take_operation(const resp::CommandInfo& info, const resp::Command& 
 }
 
 // Sends the command together with what clears the leases of its keys; or, where it cannot be wrapped in a transaction
-// (it is in one, is a script, may block, or a WATCH would be used up), clears them before the reply is passed on.
+// (it is in one, is a script, may block, or a WATCH would be used up), clears them before it is sent, and again
+// before the reply is passed on.
 bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool script) {
   if (replies_.writing()) return false;
   flush_run();
@@ -154,6 +155,7 @@ bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool
   if (up->congested()) return false;
   const bool restricted = !loop_.user_to_check(session_.user()).empty();  // may have no right to the side keys
   if (script || restricted || session_.watching() || plan.effect == Effect::block || plan.replies == 0) {
+    if (!leases_cleared(keys)) return false;
     return forward_held(*up, wire, plan, keys);
   }
   std::string transaction(kMulti);
@@ -164,6 +166,18 @@ bool Client::take_guarded(std::string_view wire, const Session::Plan& plan, bool
   ++outstanding_;
   up->expect(id_, transaction, Expect::guarded, guards + 3, std::to_string(guards));
   return true;
+}
+
+// A read that holds a lease from before the command is not to store what it has found; one that gets its lease while
+// the command is on its way reads SQL after everything that the client had done before it. False: under way.
+bool Client::leases_cleared(const std::vector<std::string>& keys) {
+  if (!quiet()) return false;
+  if (std::exchange(clearing_, {}) == keys) return true;
+  std::vector<Guard> guards;
+  for (const std::string& key : keys) guards.push_back({key});
+  clearing_ = keys;
+  loop_.start(make_guard_clearing(std::move(guards), {}), id_, replies_.open(0, nullptr, false, true));
+  return false;
 }
 
 bool Client::forward_held(Upstream& up, std::string_view wire, const Session::Plan& plan,
@@ -184,6 +198,7 @@ bool Client::forward_held(Upstream& up, std::string_view wire, const Session::Pl
 bool Client::take_exec(const resp::CommandInfo& info, const resp::Command& command, const Session::Plan& plan) {
   flush_run();
   if (info.id == CommandId::exec && reads_rows_of(multi_guarded_)) return false;
+  if (info.id == CommandId::exec && !leases_cleared(multi_guarded_)) return false;
   const std::vector<std::string> keys = std::exchange(multi_guarded_, {});
   if (info.id != CommandId::exec) return forward(command.wire, plan);
   if (plan.effect == Effect::relay) return discard_instead();
@@ -399,7 +414,8 @@ void Client::read_missed(std::uint32_t policy, std::string_view wire, std::strin
   begin_miss(policy, wire, Miss::absent, reply);
 }
 
-// The keys' leases are cleared before the client learns that its write was done.
+// The keys' leases are cleared before the client learns that its write was done: also of those who read meanwhile that
+// there is no row.
 void Client::held_reply(std::string_view note, std::string_view reply) {
   effect_seen(note, reply);
   --outstanding_;

@@ -28,7 +28,7 @@ class GuardClearing final : public policies::Operation {
       if (guard.drop) {
         call.commands.push_back({&policies::fuse::inval(), {"2", guard.key, side}});
       } else {
-        call.commands.push_back({nullptr, {"HDEL", side, "L", "N"}});
+        call.commands.push_back({nullptr, {"HDEL", side, "L", "N", "V"}});
       }
     }
     return call;

@@ -487,6 +487,9 @@ void Loop::log_breakers() {
 
 void Loop::start_due_work() {
   for (std::uint32_t policy = 0; policy < router_.size(); ++policy) {
+    while (auto refresh = router_.policy(policy).refresh(events_.now())) {
+      operations_.start(std::move(refresh), process_.pools[policy], [](const policies::Finish&) {});
+    }
     if (background_busy_[policy]) continue;
     auto work = router_.policy(policy).due(events_.now());
     if (!work) continue;

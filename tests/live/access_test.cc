@@ -1,7 +1,10 @@
 // Access: what Redis would refuse a client, sluice refuses too, and SQL is not touched for it.
+#include <mutex>
+
 #include <gtest/gtest.h>
 
 #include "harness.h"
+#include "tests/history/fault_link.h"
 
 namespace sluice::live {
 namespace {
@@ -111,6 +114,32 @@ TEST_F(Access, AReaderReadsAndDoesNotWrite) {
   EXPECT_TRUE(client.run({"INCR", "counter:t"}).starts_with("(error) NOPERM"));
   expect_nothing_happened();
   EXPECT_EQ(client.run({"GET", "fruit:1"}), R"({"id":1,"name":"apple","quantity":100})");
+}
+
+// Else a fill might be stored between the write and the clearing of its lease: what it read is from before.
+TEST_F(Access, AWriteOfAReaderWithFewRightsFindsNoLease) {
+  admin.run({"ACL", "SETUSER", "few", "on", ">pw", "~fruit:*", "+@all"});
+  history::FaultLink link(free_port(), rig.redis.tcp().port, history::FaultLink::Framing::redis);
+  std::mutex mutex;
+  std::vector<std::string> seen;
+  link.watch([&](const history::FaultLink::Message& message) {
+    const std::lock_guard lock(mutex);
+    const std::string name = message.is_reply || message.command.empty() ? "" : message.command[0];
+    if (name == "HDEL" || name == "DEL" || name == "EXEC") seen.push_back(name);
+    return history::FaultLink::Verdict{};
+  });
+  SluiceOptions options = rig.options;
+  options.upstream = "redis://127.0.0.1:" + std::to_string(link.port());
+  Sluice sluice(options);
+  Client client(sluice.tcp());
+  ASSERT_EQ(client.run({"AUTH", "few", "pw"}), "OK");
+  EXPECT_EQ(client.run({"GET", "fruit:1"}), R"({"id":1,"name":"apple","quantity":100})");
+  EXPECT_EQ(client.run({"DEL", "fruit:1"}), "(integer) 1");
+  client.run({"MULTI"});
+  EXPECT_EQ(client.run({"DEL", "fruit:1"}), "QUEUED");
+  EXPECT_EQ(client.run({"EXEC"}), "[(integer) 0]");
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(seen, (std::vector<std::string>{"HDEL", "DEL", "HDEL", "DEL", "HDEL", "EXEC", "HDEL"}));
 }
 
 TEST_F(Access, ARightThatIsTakenAwayIsGone) {

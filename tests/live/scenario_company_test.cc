@@ -131,7 +131,7 @@ TEST_P(CompanyScenario, Step4AQueryThatIsSlowerThanAChangeIsNotServedAfterIt) {
   SluiceOptions options = rig.options;
   options.upstream = "redis://127.0.0.1:" + std::to_string(link.port());
   Sluice slow(options);
-  HeldScript fill(link, policies::fuse::fill());
+  HeldScript fill(link, policies::fuse::fill_checked());
   Connection client(slow.tcp());
   client.send(wire({"GET", "q:employee:1"}));
   ASSERT_TRUE(fill.await());

@@ -66,6 +66,13 @@ TEST_F(BreakerTest, AQueryThatHadLittleTimeTellsNothing) {
   EXPECT_FALSE(refuses());
 }
 
+TEST_F(BreakerTest, AQueryThatHasLittleTimeIsNoProbe) {
+  open();
+  clock += Breaker::kPauseMin;
+  EXPECT_FALSE(breaker.ask(TimePoint(clock), kQueryTime / 3));
+  EXPECT_TRUE(breaker.ask(TimePoint(clock), kQueryTime));
+}
+
 TEST_F(BreakerTest, LetsOneQueryThroughAfterEachPauseWhichDoubles) {
   open();
   for (Milliseconds pause{1000}; pause < Breaker::kPauseMax; pause *= 2) {

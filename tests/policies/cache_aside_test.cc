@@ -388,6 +388,20 @@ TEST_F(CacheAside, ALoadThatWaitedTooLongGivesItsLeaseBack) {
             reply("-TRYAGAIN sluice: policy 'fruit': too many loads wait for SQL\r\n"));
 }
 
+TEST_F(CacheAside, ALoadThatWaitedTooLongMayBeAMiss) {
+  options.max_concurrent_loads = 1;
+  options.on_sql_error = conf::OnSqlError::miss;
+  Stepper first = get(1);
+  reading(first);
+  Stepper second = get(2, "fruit:2");
+  second.start();
+  second.redis({array({bulk("LEASE")})});
+  first.sql(apple);
+  second.clock += Milliseconds(3000);
+  second.resume(Woken{});
+  EXPECT_EQ(second.redis({array({bulk("REFUSED")})}), reply("$-1\r\n"));
+}
+
 TEST_F(CacheAside, TheReadGetsWhatIsLeftOfTheLease) {
   Stepper load = get();
   leasing(load);

@@ -279,8 +279,9 @@ TEST_F(FuseScripts, TheGuardCommandClearsLeaseAndMarker) {
   fill("r", "ABSENT", {});
   std::string wire;
   append_guard_command(wire, kKey);
-  EXPECT_EQ(wire, "*4\r\n$4\r\nHDEL\r\n$" + std::to_string(side.size()) + "\r\n" + side + "\r\n$1\r\nL\r\n$1\r\nN\r\n");
-  redis.call({"HDEL", side, "L", "N"});
+  EXPECT_EQ(wire, "*5\r\n$4\r\nHDEL\r\n$" + std::to_string(side.size()) + "\r\n" + side +
+                      "\r\n$1\r\nL\r\n$1\r\nN\r\n$1\r\nV\r\n");
+  redis.call({"HDEL", side, "L", "N", "V"});
   EXPECT_EQ(lease("s"), "LEASE");
 }
 

@@ -94,6 +94,7 @@ std::string ProxyDouble::run(int number) {
 
 void ProxyDouble::run_background() {
   if (auto operation = policy_->due(TimePoint(clock))) run(adopt(std::move(operation)));
+  while (auto operation = policy_->refresh(TimePoint(clock))) run(adopt(std::move(operation)));
 }
 
 Request command(std::vector<std::string> args) {

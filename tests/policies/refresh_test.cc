@@ -9,6 +9,7 @@
 #include "policies/fuse_scripts.h"
 #include "policies/policy_metrics.h"
 #include "policies/refreshes.h"
+#include "policies/tables.h"
 #include "tests/policies/proxy_double.h"
 #include "tests/policies/step_test.h"
 
@@ -47,7 +48,7 @@ class Refresh : public ::testing::Test {
   }
   // The refresh that is due, up to where SQL has been asked and Redis is to be told.
   int begin_refresh() {
-    const int number = proxy().adopt(proxy().policy().due(TimePoint(proxy().clock)));
+    const int number = proxy().adopt(proxy().policy().refresh(TimePoint(proxy().clock)));
     while (!fills(proxy().waits_for(number))) proxy().step(number);
     return number;
   }
@@ -55,7 +56,7 @@ class Refresh : public ::testing::Test {
     const auto* call = std::get_if<CallRedis>(&step);
     return call != nullptr && call->commands[0].script == &fuse::fill();
   }
-  bool is_due() { return proxy().policy().due(TimePoint(proxy().clock)) != nullptr; }
+  bool is_due() { return proxy().policy().refresh(TimePoint(proxy().clock)) != nullptr; }
   const PolicyMetrics& metrics() { return proxy().policy().metrics(); }
   static resp::Reply redis(std::vector<std::string> args) {
     return RedisServer::instance().run({nullptr, std::move(args)});
@@ -171,9 +172,34 @@ TEST_F(Refresh, AWriteThatComesMeanwhileStands) {
   EXPECT_EQ(metrics().refreshes_refused.value(), 1U);
 }
 
+// The leases of a write in a transaction or a script, or of a user with few rights, are cleared a moment after it.
+TEST_F(Refresh, AWriteWhoseLeasesAreNotClearedYetStands) {
+  read_late();
+  const int refresh = begin_refresh();
+  redis({"SET", kKey, "newest"});
+  proxy().run(refresh);
+  EXPECT_EQ(redis({"GET", kKey}).text, "newest");
+}
+
+TEST_F(Refresh, ACopyThatEndsWithItsRowIsRenewedOnce) {
+  sql::Table table = fruit_table();
+  table.columns.push_back({"until", sql::ColumnType::integer});
+  sql = SqlMap(table);
+  store("old");
+  options.ttl_column = "until";
+  const auto end = std::stoll(redis({"TIME"}).items[0].text) * 1000 + 20000;
+  sql.row(std::int64_t{1})["until"] = std::int64_t{end};
+  for (int i = 0; i < 5; ++i) {
+    get();
+    proxy().run_background();
+  }
+  EXPECT_EQ(sql.reads, 2);
+  EXPECT_EQ(redis({"PEXPIRETIME", kKey}).integer, end);
+}
+
 TEST_F(Refresh, AWriteThatIsUnderWayIsNotDisturbed) {
   read_late();
-  RedisServer::instance().run({&fuse::arm(), {"2", kKey, kSide, "writer", "5000", "1000", ""}});
+  RedisServer::instance().run({&fuse::arm(), {"2", kKey, kSide, "writer", "", "5000", "1000", ""}});
   proxy().run_background();
   EXPECT_EQ(sql.reads, 1);
   EXPECT_EQ(redis({"GET", kKey}).text, "old");
@@ -224,15 +250,66 @@ TEST_F(Refresh, NothingIsRenewedWithoutTheOption) {
   EXPECT_FALSE(is_due());
 }
 
+// --- Of what depends on tables
+
+class RefreshOfTables : public Refresh {
+ protected:
+  RefreshOfTables() { options.tables = {"fruit", "shop"}; }
+  static bool fills_checked(const Step& step) {
+    const auto* call = std::get_if<CallRedis>(&step);
+    return call != nullptr && call->commands[0].script == &fuse::fill_checked();
+  }
+  static void touch() { RedisServer::instance().run(tables::touch({"shop"}, "70c8")); }
+};
+
+TEST_F(RefreshOfTables, ACopyIsRenewedAndGoodAfterwards) {
+  read_late();
+  proxy().run_background();
+  EXPECT_EQ(redis({"GET", kKey}).text, "new");
+  EXPECT_EQ(get(), "$3\r\nnew\r\n");
+  EXPECT_EQ(sql.reads, 2);
+  EXPECT_EQ(metrics().stale.value(), 0U);
+}
+
+TEST_F(RefreshOfTables, ARefreshFromBeforeATouchIsNotStored) {
+  read_late();
+  const int refresh = proxy().adopt(proxy().policy().refresh(TimePoint(proxy().clock)));
+  while (!fills_checked(proxy().waits_for(refresh))) proxy().step(refresh);
+  touch();
+  proxy().run(refresh);
+  EXPECT_EQ(redis({"EXISTS", kKey}).integer, 0);
+  EXPECT_EQ(metrics().refreshes_stored.value(), 0U);
+  EXPECT_EQ(get(), "$3\r\nnew\r\n");
+  EXPECT_EQ(sql.reads, 3);
+}
+
+TEST_F(RefreshOfTables, WhatIsOutdatedIsLoadedByWhoReadsIt) {
+  read_late();
+  touch();
+  proxy().run_background();
+  EXPECT_EQ(sql.reads, 1);
+  EXPECT_EQ(get(), "$3\r\nnew\r\n");
+}
+
+TEST(Refreshes, AreFewAtATime) {
+  Refreshes keys;
+  for (std::size_t i = 0; i <= Refreshes::kAtOnce; ++i) keys.add(std::to_string(i));
+  for (std::size_t i = 0; i < Refreshes::kAtOnce; ++i) EXPECT_EQ(keys.begin(1).size(), 1U);
+  EXPECT_TRUE(keys.begin(1).empty());
+  keys.end();
+  EXPECT_EQ(keys.begin(1).size(), 1U);
+  EXPECT_TRUE(keys.begin(1).empty());
+}
+
 TEST(Refreshes, AreKeptInOrderOnceAndNotWithoutEnd) {
   Refreshes keys;
   for (std::size_t i = 0; i < Refreshes::kKeysMax; ++i) EXPECT_TRUE(keys.add(std::to_string(i)));
   EXPECT_TRUE(keys.add("7")) << "known";
   EXPECT_FALSE(keys.add("more"));
-  EXPECT_EQ(keys.take(2), (std::vector<std::string>{"0", "1"}));
+  EXPECT_EQ(keys.begin(2), (std::vector<std::string>{"0", "1"}));
   EXPECT_TRUE(keys.add("0"));
-  EXPECT_EQ(keys.take(Refreshes::kKeysMax).size(), Refreshes::kKeysMax - 1);
-  EXPECT_TRUE(keys.empty());
+  EXPECT_EQ(keys.begin(Refreshes::kKeysMax).size(), Refreshes::kKeysMax - 1);
+  EXPECT_TRUE(keys.begin(1).empty());
 }
 
 }  // namespace

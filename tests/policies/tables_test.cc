@@ -217,6 +217,31 @@ TEST_F(TableScripts, ACopyThatNobodyKnowsTheVersionsOfIsNotGood) {
   EXPECT_FALSE(is_good());
 }
 
+TEST_F(TableScripts, WhatAClientPutsThereIsNotGood) {
+  const auto guarded = [&](const std::vector<std::string>& write) {
+    redis.call({"HDEL", side, "L", "N", "V"});  // append_guard_command()
+    redis.call(write);
+  };
+  cache();
+  guarded({"SET", kKey, "somebody's"});
+  EXPECT_FALSE(is_good());
+  cache();
+  guarded({"DEL", kKey});
+  redis.call({"SET", kKey, "somebody's"});
+  EXPECT_FALSE(is_good());
+}
+
+TEST_F(TableScripts, AVersionThatCannotBeToldIsNotEvenTheSameAsItself) {
+  cache();
+  leased("1ea5e");
+  redis.call({"DEL", kKey, key_of("a"), key_of("b")});
+  EXPECT_EQ(fill("1ea5e", "-,-"), "REFUSED");
+  redis.call({"SET", kKey, "old"});
+  redis.call({"HSET", side, "V", "-,-"});
+  EXPECT_EQ(fill("1ea5e", "-,-"), "REFUSED") << "what is there is no answer";
+  EXPECT_EQ(redis.text({"GET", kKey}), "(nil)");
+}
+
 TEST_F(TableScripts, InvalReportsAWriteThatNobodyKnowsTheEndOf) {
   redis.run(arming("aa"));
   cache();

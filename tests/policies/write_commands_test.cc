@@ -428,6 +428,8 @@ TEST_F(WriteCommands, ARowWhoseTimeIsOverIsNotSeen) {
   add_row(1, "old", 3);
   sql.row(number(1))["until"] = number(1000);
   EXPECT_EQ(proxy().run(miss({"GET", "fruit:1"})), "$-1\r\n");
+  EXPECT_EQ(proxy().run(miss({"GET", "fruit:1"})), "$-1\r\n");
+  EXPECT_EQ(sql.reads, 1) << "it is remembered";
   EXPECT_EQ(run({"SET", "fruit:1", R"({"name":"a"})", "XX"}), "$-1");
   EXPECT_EQ(run({"EXPIRE", "fruit:1", "100"}), ":0");
   EXPECT_EQ(run({"SET", "fruit:1", R"({"name":"a"})", "NX"}), "+OK");

@@ -62,8 +62,8 @@ TEST(GuardClearing, ClearsLeaseAndMarkerOfEveryKeyThenAnswers) {
   Driver driver(make_guard_clearing({{"a:1"}, {"b:2"}}, ":1\r\n"));
   const Step step = driver.start();
   EXPECT_THAT(std::get<CallRedis>(step).commands,
-              ElementsAre(RedisCommand{nullptr, {"HDEL", policies::side_key("a:1"), "L", "N"}},
-                          RedisCommand{nullptr, {"HDEL", policies::side_key("b:2"), "L", "N"}}));
+              ElementsAre(RedisCommand{nullptr, {"HDEL", policies::side_key("a:1"), "L", "N", "V"}},
+                          RedisCommand{nullptr, {"HDEL", policies::side_key("b:2"), "L", "N", "V"}}));
   EXPECT_EQ(reply_of(driver.replies({integer(1), integer(0)})), ":1\r\n");
 }
 
