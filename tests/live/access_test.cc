@@ -128,7 +128,8 @@ TEST_F(Access, AWriteOfAReaderWithFewRightsFindsNoLease) {
     if (name == "HDEL" || name == "DEL" || name == "EXEC") seen.push_back(name);
     return history::FaultLink::Verdict{};
   });
-  SluiceOptions options = rig.options;
+  SluiceOptions options = with_password();
+  options.policies = "[backend.shop]\nurl = \"sqlite:" + rig.db.path() + "\"\n" + kFruitPolicy;
   options.upstream = "redis://127.0.0.1:" + std::to_string(link.port());
   Sluice sluice(options);
   Client client(sluice.tcp());
