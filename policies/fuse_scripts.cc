@@ -9,10 +9,19 @@ namespace sluice::policies::fuse {
 namespace {
 
 // For every script. What a key costs here is most of what a write costs Redis: no call is made that cannot change
-// anything, and no function is made for each key.
+// anything, no function is made for each key, and a number that comes again is not written again.
 constexpr std::string_view kCommon = R"lua(
 local call = redis.call
-local function whole(number) return string.format('%.0f', number) end
+local nothing = {}
+local wholes = {}
+local function whole(number)
+  local text = wholes[number]
+  if not text then
+    text = string.format('%.0f', number)
+    wholes[number] = text
+  end
+  return text
+end
 local function taint(S, arms)
   for field, value in pairs(arms) do
     arms[field] = string.gsub(value, '^(%d+):0:', '%1:1:')
@@ -20,7 +29,19 @@ local function taint(S, arms)
   end
 end
 local function keep(S, side, ms)
-  if #side == 0 or call('PTTL', S) < ms then call('PEXPIRE', S, ms) end
+  if #side == 0 or call('PTTL', S) < ms then call('PEXPIRE', S, whole(ms)) end
+end
+local function is_blank(D) return false end
+)lua";
+
+// Who leases has most often just heard that there is no value: of all the keys of a call, one command tells whether
+// nothing is there. What is done for a key may matter to the same key further on.
+constexpr std::string_view kBlank = R"lua(
+local blank, seen = call('EXISTS', unpack(KEYS)) == 0, {}
+local function is_blank(D)
+  local first = not seen[D]
+  seen[D] = true
+  return blank and first
 end
 )lua";
 
@@ -33,7 +54,8 @@ local function run(D, S, ARGV, now)
 local token = ARGV[1]
 local arms, live, died = {}, 0, false
 local L, N, V, E
-local side = call('HGETALL', S)
+local none = is_blank(D)
+local side = none and nothing or call('HGETALL', S)
 for i = 1, #side, 2 do
   local field, value = side[i], side[i + 1]
   if string.sub(field, 1, 2) == 'a:' then
@@ -216,16 +238,23 @@ if not same(V, version) then
 end
 )lua";
 
+// How much of its life a copy has left before it may be renewed, negative if it may not be; and when it ends.
+constexpr std::string_view kAhead = R"lua(
+local function ahead(D, live, E, now)
+  local ends = call('PEXPIRETIME', D)
+  return (live > 0 or ends < 0 or whole(ends) == E) and -1 or ends - now, ends
+end
+)lua";
+
+// What is said in one word is no array: that would cost Redis about as much as a command.
 constexpr std::string_view kLease = R"lua(
 local found, failed
-local ends
-local function ahead()
-  ends = call('PEXPIRETIME', D)
-  return (live > 0 or ends < 0 or whole(ends) == E) and -1 or ends - now
-end
+local left, ends
 if kind == 'R' then
-  local left = ahead()
-  if left < 0 or left > tonumber(ARGV[first]) then return {'NO'} end
+  left, ends = ahead(D, live, E, now)
+  if left < 0 or left > tonumber(ARGV[first]) then return 'NO' end
+elseif none then
+  found = false
 elseif kind == 'E' then
   found = call('EXISTS', D) == 1 and ''
 elseif kind == 'F' then
@@ -244,17 +273,25 @@ else
   found, failed = value(D, kind)
 end
 if failed then return failed end
-if found then return {'HIT', found, 0, ahead()} end
-if N and tonumber(N) > now then return {'NEG'} end
+if found then return {'HIT', found, 0, (ahead(D, live, E, now))} end
+if N and tonumber(N) > now then return 'NEG' end
 if L and string.match(L, '^(.*):%d+$') ~= token then
-  local left = tonumber(string.match(L, '%d+$')) - now
+  left = tonumber(string.match(L, '%d+$')) - now
   if left > 0 then return {'WAIT', left, stale} end
 end
-if ARGV[2] == '0' then return {'NONE'} end
+if ARGV[2] == '0' then return 'NONE' end
 call('HSET', S, 'L', token .. ':' .. whole(now + ARGV[2]))
 keep(S, side, ARGV[2] + 1000)
 if ends then return {'LEASE', version or '', 0, whole(ends)} end
+if not version then return 'LEASE' end
 return {'LEASE', version, stale}
+)lua";
+
+constexpr std::string_view kSetIfAbsent = R"lua(
+local function set_if_absent(D, text, ttl)
+  if ttl <= 0 then return call('SET', D, text, 'NX') end
+  return call('SET', D, text, 'NX', 'PX', whole(ttl))
+end
 )lua";
 
 // A copy made behind a fuse: the expiry that it is to have after the write.
@@ -281,51 +318,56 @@ if not same(V, version) then call('DEL', D) end
 
 constexpr std::string_view kFill = R"lua(
 local kind, what, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local till, negative = string.match(ARGV[6], '^(%-?%d+) (%d+)$')
-till = tonumber(till)
+local till, negative, renews, known
+if ARGV[6] ~= '' then
+  till, negative = string.match(ARGV[6], '^(%-?%d+) (%d+)$')
+  till = tonumber(till)
+end
 local over = till and till <= now
 if over then ttl = tonumber(negative) end
-local mine = L and string.match(L, '^(.*):%d+$') == token
-local renews, known = string.match(what, '^(%u+) (%-?%d+)$')
+local mine = L and string.sub(L, 1, #token + 1) == token .. ':'
+if what ~= 'VALUE' then renews, known = string.match(what, '^(%u+) (%-?%d+)$') end
 if renews then
-  if not mine then return {'REFUSED'} end
+  if not mine then return 'REFUSED' end
   if live == 0 and whole(call('PEXPIRETIME', D)) == known then call('DEL', D) end
   what = renews
 end
 if over then what = 'ABSENT' end
-local found, failed = value(D, kind)
-if mine or (what ~= 'NONE' and not found) then call('HDEL', S, 'L') end
-if failed then return failed end
-if found then return {'PRESENT', found} end
-if not mine or changed or what == 'NONE' then
-  if what == 'VALUE' then call('HDEL', S, 'N') end
-  return over and {'EXPIRED', 0} or {'REFUSED'}
-end
 local cut = till and not over and (ttl == 0 or till - now < ttl)
 if cut then ttl = till - now end
-local wanted = ttl > 0 and whole(now + ttl) or '-1'
+local full = ttl
 if live > 0 or armed then ttl = math.min(ttl > 0 and ttl or 1e15, tonumber(ARGV[5])) end
+-- This write comes first: a Redis that is full by now lets no other be the first of a call.
+if mine then call('HDEL', S, 'L', 'N') end
+local stored = mine and not changed and what == 'VALUE' and kind == 'S' and set_if_absent(D, ARGV[first], ttl)
+local found, failed
+if not stored then found, failed = value(D, kind) end
+if not (mine or found or what == 'NONE') then call('HDEL', S, 'L', what == 'VALUE' and 'N' or 'L') end
+if failed then return failed end
+if found then return {'PRESENT', found} end
+if not mine or changed or what == 'NONE' then return over and {'EXPIRED', 0} or 'REFUSED' end
 if what == 'ABSENT' then
   if live == 0 and ttl > 0 then
     call('HSET', S, 'N', whole(now + ttl))
     if version then call('HSET', S, 'V', version) end
     keep(S, side, ttl)
   end
-  return over and {'EXPIRED', 1} or {'STORED'}
+  return over and {'EXPIRED', 1} or 'STORED'
 end
-call('HDEL', S, 'N')
-if kind == 'S' then call('SET', D, ARGV[first]) else store_fields(D, ARGV, first) end
+if not stored then
+  store_fields(D, ARGV, first)
+  if ttl > 0 then call('PEXPIRE', D, whole(ttl)) end
+end
 if version then
   call('HSET', S, 'V', version)
   keep(S, side, ttl > 0 and ttl or day)
 end
-if ttl > 0 then call('PEXPIRE', D, whole(ttl)) end
-if live > 0 then remember(D, S, arms, wanted) end
+if live > 0 then remember(D, S, arms, full > 0 and whole(now + full) or '-1') end
 if renews and cut then
   call('HSET', S, 'E', whole(till))
   keep(S, side, ttl)
 end
-return {'STORED'}
+return 'STORED'
 )lua";
 
 // Behind a fuse the expiry is the one that the arm remembers. Of several writes at a time none gives anything back.
@@ -429,23 +471,23 @@ const Script& abort() {
 }
 
 const Script& lease() {
-  static const Script script = make("lease", {kValue}, {kLeaseAny, kLease});
+  static const Script script = make("lease", {kBlank, kAhead, kValue}, {kLeaseAny, kLease});
   return script;
 }
 
 const Script& lease_checked() {
-  static const Script script = make("lease_checked", {tables::functions(), kValue}, {kLeaseChecked, kLease});
+  static const Script script = make("lease_checked", {tables::functions(), kAhead, kValue}, {kLeaseChecked, kLease});
   return script;
 }
 
 const Script& fill() {
-  static const Script script = make("fill", {kValue, kStoreFields, kRemember}, {kFillAny, kFill});
+  static const Script script = make("fill", {kValue, kStoreFields, kSetIfAbsent, kRemember}, {kFillAny, kFill});
   return script;
 }
 
 const Script& fill_checked() {
   static const Script script =
-      make("fill_checked", {tables::functions(), kValue, kStoreFields, kRemember}, {kFillChecked, kFill});
+      make("fill_checked", {tables::functions(), kValue, kStoreFields, kSetIfAbsent, kRemember}, {kFillChecked, kFill});
   return script;
 }
 

@@ -418,7 +418,7 @@ class Load : public Operation {
 
   // Whoever has the lease, or writes, makes the copy new; one that is gone is loaded by who reads it.
   void refresh_answered(Target& target, const resp::Reply* reply, Turn& turn) {
-    target.leased = reply != nullptr && item(*reply, 0).text == "LEASE";
+    target.leased = reply != nullptr && verdict_of(*reply) == "LEASE";
     target.stage = Stage::reading;
     (target.leased ? shared_.metrics.refreshes : shared_.metrics.refreshes_refused).add();
     if (!target.leased) return land(target, {}, Share::nobody, turn);
@@ -427,7 +427,7 @@ class Load : public Operation {
   }
 
   void lease_answered(Target& target, const resp::Reply& reply, Turn& turn) {
-    const std::string& verdict = item(reply, 0).text;
+    const std::string& verdict = verdict_of(reply);
     if (item(reply, 2).integer == 1) shared_.metrics.stale.add();
     if (verdict == "HIT") {
       count(target, true);
@@ -716,7 +716,7 @@ class Load : public Operation {
   void fill_answered(Target& target, const resp::Reply* reply, Turn& turn) {
     const Share unread = target.read ? Share::nobody : Share::early;
     if (reply == nullptr || reply->is_error()) return land(target, std::move(target.found), unread, turn);
-    const std::string& verdict = item(*reply, 0).text;
+    const std::string& verdict = verdict_of(*reply);
     if (verdict == "PRESENT" && !request_.refresh) return land(target, present(item(*reply, 1)), Share::early, turn);
     if (verdict == "EXPIRED") target.found = {};
     const bool stored = verdict == "STORED" || (verdict == "EXPIRED" && item(*reply, 1).integer == 1);

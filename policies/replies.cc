@@ -66,6 +66,10 @@ const resp::Reply& item(const resp::Reply& reply, std::size_t index) {
   return index < reply.items.size() ? reply.items[index] : nil;
 }
 
+const std::string& verdict_of(const resp::Reply& reply) {
+  return reply.type == resp::Reply::Type::array ? item(reply, 0).text : reply.text;
+}
+
 Finish finish_error(std::string_view text, bool close) {
   Finish finish{{}, close};
   resp::append_error(finish.reply, text);

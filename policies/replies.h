@@ -28,6 +28,8 @@ std::string key_without_side(const conf::PolicyOptions& options);
 const resp::Reply* reply_at(const Event& event, std::size_t index);
 // An element of an array; a nil when there is none.
 const resp::Reply& item(const resp::Reply& reply, std::size_t index);
+// The first word of what a script says, which may be all of it.
+const std::string& verdict_of(const resp::Reply& reply);
 
 Finish finish_error(std::string_view text, bool close = false);
 Finish finish_integer(std::int64_t value);

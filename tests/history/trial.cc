@@ -449,7 +449,7 @@ void Trial::watch_lease(const FaultLink::Message& message) {
     const std::string& token = command.at(at + 1);
     if (!message.is_reply) {
       leases_asked_[token] = Clock::now();
-    } else if (verdicts.size() > i / 2 && verdicts[i / 2].find("$5\r\nLEASE\r\n") == 4) {
+    } else if (verdicts.size() > i / 2 && verdicts[i / 2] == "$5\r\nLEASE\r\n") {
       lease_given(command.at(3 + i), token);
     }
   }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "policies/replies.h"
 #include "tests/policies/redis_server.h"
 
 namespace sluice::policies::testing {
@@ -28,8 +29,7 @@ class FuseScripts : public ::testing::Test {
   }
   void abort(const std::string& token) { redis.run(fuse::abort(), {"2", kKey, side, token, "", kHour}); }
   std::string lease(const std::string& token, const std::string& kind = "S", const std::string& ms = "3000") {
-    const resp::Reply reply = redis.run(fuse::lease(), {"2", kKey, side, token, ms, kind});
-    return reply.is_error() ? reply.text : reply.items.at(0).text;
+    return verdict_of(redis.run(fuse::lease(), {"2", kKey, side, token, ms, kind}));
   }
   resp::Reply fill(const std::string& token, const std::string& what, std::vector<std::string> payload,
                    const std::string& kind = "S", const std::string& ttl = kHour) {
@@ -37,7 +37,7 @@ class FuseScripts : public ::testing::Test {
     args.insert(args.end(), payload.begin(), payload.end());
     return redis.run(fuse::fill(), args);
   }
-  std::string verdict(const resp::Reply& reply) { return reply.is_error() ? reply.text : reply.items.at(0).text; }
+  std::string verdict(const resp::Reply& reply) { return verdict_of(reply); }
   std::int64_t pttl() { return redis.call({"PTTL", kKey}).integer; }
   std::string value() { return redis.text({"GET", kKey}); }
   bool side_exists() { return redis.call({"EXISTS", side}).integer == 1; }
@@ -52,7 +52,7 @@ TEST_F(FuseScripts, ALeaseAnswersNoMoreThanIsAsked) {
     args.insert(args.end(), what.begin(), what.end());
     return redis.run(fuse::lease(), args);
   };
-  EXPECT_EQ(ask({"E"}).items.at(0).text, "LEASE");
+  EXPECT_EQ(ask({"E"}).text, "LEASE");
   EXPECT_EQ(ask({"F", "a"}, "u").items.at(0).text, "WAIT");
   redis.call({"HSET", kKey, "a", "1", "b", "2"});
   EXPECT_EQ(ask({"E"}).items.at(0).text, "HIT");
@@ -349,6 +349,28 @@ TEST_F(FuseScripts, OneKeyTwiceInACallIsSeenInItsOrder) {
   EXPECT_EQ(arms[1].integer, 0);
 }
 
+TEST_F(FuseScripts, OneKeyTwiceInACallHasOneLease) {
+  const auto leases = redis.run_together({{&fuse::lease(), pair_of("a:1", {"t", "3000", "S"})},
+                                          {&fuse::lease(), pair_of("b:1", {"u", "3000", "S"})},
+                                          {&fuse::lease(), pair_of("a:1", {"v", "3000", "S"})}});
+  ASSERT_EQ(leases.size(), 3U);
+  EXPECT_EQ(verdict(leases[0]), "LEASE");
+  EXPECT_EQ(verdict(leases[1]), "LEASE");
+  EXPECT_EQ(verdict(leases[2]), "WAIT");
+}
+
+TEST_F(FuseScripts, WhatOneKeyHasIsNotTakenForWhatOthersHave) {
+  redis.call({"SET", "b:1", "value"});
+  lease("other");
+  const auto leases = redis.run_together({{&fuse::lease(), pair_of("a:1", {"t", "3000", "S"})},
+                                          {&fuse::lease(), pair_of("b:1", {"u", "3000", "S"})},
+                                          {&fuse::lease(), pair_of(kKey, {"v", "3000", "S"})}});
+  ASSERT_EQ(leases.size(), 3U);
+  EXPECT_EQ(verdict(leases[0]), "LEASE");
+  EXPECT_EQ(verdict(leases[1]), "HIT");
+  EXPECT_EQ(verdict(leases[2]), "WAIT");
+}
+
 TEST_F(FuseScripts, TheErrorOfOneKeyIsItsReplyAndTheOthersAreDone) {
   redis.call({"RPUSH", "b:1", "x"});
   redis.call({"SET", side_key("c:1"), "not a hash"});
@@ -379,6 +401,22 @@ TEST_F(FuseScripts, ARedisWithoutMemorySaysSoForEachKey) {
   EXPECT_EQ(replies[0].text, refusal);
   EXPECT_EQ(verdict(replies[1]), "HIT");
   EXPECT_EQ(replies[2].text, refusal);
+}
+
+TEST_F(FuseScripts, AFillOfARedisThatIsFullByNowGivesTheLeaseBack) {
+  lease("r");
+  redis.call({"CONFIG", "SET", "maxmemory", "1"});
+  const resp::Reply filled = fill("r", "VALUE", {"row"});
+  redis.call({"CONFIG", "SET", "maxmemory", "0"});
+  EXPECT_EQ(verdict(filled), "STORED");
+  EXPECT_FALSE(side_exists());
+}
+
+TEST_F(FuseScripts, AFillWithoutTtlStaysForEver) {
+  lease("r");
+  EXPECT_EQ(verdict(fill("r", "VALUE", {"row"}, "S", "0")), "STORED");
+  EXPECT_EQ(value(), "row");
+  EXPECT_EQ(pttl(), -1);
 }
 
 TEST_F(FuseScripts, AMistakeInTheScriptIsAnErrorOfItsKeyAlone) {

@@ -37,7 +37,7 @@ class TableScripts : public ::testing::Test {
   resp::Reply lease(const std::string& token, const std::string& names = "a,b", const std::string& ms = "3000") {
     return redis.run(fuse::lease_checked(), {"2", kKey, side, token, ms, names, "S"});
   }
-  std::string verdict(const resp::Reply& reply) { return reply.is_error() ? reply.text : reply.items.at(0).text; }
+  std::string verdict(const resp::Reply& reply) { return verdict_of(reply); }
   // The versions that a lease tells.
   std::string leased(const std::string& token, const std::string& names = "a,b") {
     const resp::Reply reply = lease(token, names);
