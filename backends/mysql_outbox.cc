@@ -93,8 +93,9 @@ std::string quoted_trigger(const Recorded& recorded, const std::string& event) {
 std::string mysql_outbox_ddl(const Recorded& recorded, const std::string& database) {
   std::string sql =
       "CREATE TABLE IF NOT EXISTS sluice_outbox (seq BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, "
-      "policy VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, tbl VARCHAR(255) NOT NULL, "
-      "op VARCHAR(8) NOT NULL, `key` MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL, "
+      "policy VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, tbl VARCHAR(255) CHARACTER SET "
+      "utf8mb4 NOT NULL, "
+      "op VARCHAR(8) CHARACTER SET ascii NOT NULL, `key` MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL, "
       "at DATETIME(6) NOT NULL, KEY (policy, seq)) ENGINE = InnoDB;\n";
   sql += "DELIMITER //\n";
   for (const char* event : kEvents) {

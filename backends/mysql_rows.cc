@@ -10,6 +10,7 @@
 #include "backends/mysql_query.h"
 #include "backends/mysql_statements.h"
 #include "backends/named_sql.h"
+#include "backends/query_rows.h"
 
 namespace sluice::sql {
 
@@ -160,8 +161,11 @@ Result mysql_run(MysqlConnection& connection, MysqlSchema& schema, const ListRow
     if (i + 1 < after.size()) query.bind(after[i].value, column);
   }
   query.bind(std::int64_t{op.limit});
+  query.stream();
   Result result;
-  while (query.next()) result.rows.push_back(query.row());
+  std::size_t bytes = 0;
+  while (query.next() && add_listed(result, bytes, query.row())) continue;
+  if (result.affected != 0) connection.abandon();
   result.error = query.error();
   return result;
 }

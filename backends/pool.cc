@@ -37,6 +37,15 @@ bool share(const Op& a, const Op& b) {
          std::equal(read->key.begin(), read->key.end(), other->key.begin(), other->key.end(), same_column);
 }
 
+// Whether a query may end with the deadline of the first of them: one read that has little time left must not cut it
+// short for others. Writes share a transaction anyway.
+bool as_urgent(const Job& a, const Job& b, Clock::time_point now) {
+  if (is_write(a.op)) return true;
+  const auto left = std::max(a.deadline - now, Clock::duration::zero());
+  const auto other = std::max(b.deadline - now, Clock::duration::zero());
+  return left <= 2 * other && other <= 2 * left;
+}
+
 const ReadRow& read_of(const Op* op) { return std::get<ReadRow>(*op); }
 
 std::vector<Value> values_of(const std::vector<Bound>& key) {
@@ -168,10 +177,14 @@ void Pool::work(Lane& lane) {
   const auto session = backend_->session();
   Batch batch;
   while (take(lane, batch)) {
-    execute(*session, batch);
-    const std::lock_guard lock(lane.mutex);
-    lane.running -= batch.size();
+    execute(lane, *session, batch);
   }
+}
+
+// Before they are told their results: who has one is no longer waiting.
+void Pool::end(Lane& lane, std::size_t jobs) {
+  const std::lock_guard lock(lane.mutex);
+  lane.running -= jobs;
 }
 
 // The oldest job, and those that follow it directly and can be done with it. False: the pool stops.
@@ -180,11 +193,13 @@ bool Pool::take(Lane& lane, Batch& batch) {
   std::unique_lock lock(lane.mutex);
   lane.wake.wait(lock, [&] { return lane.stopping || !lane.waiting.empty(); });
   if (lane.waiting.empty()) return false;
+  const auto now = Clock::now();
   do {
     batch.push_back(std::move(lane.waiting.front()));
     lane.waiting.pop_front();
   } while (batch.size() < lane.group_max && !lane.waiting.empty() &&
-           share(batch.front().job.op, lane.waiting.front().job.op));
+           share(batch.front().job.op, lane.waiting.front().job.op) &&
+           as_urgent(batch.front().job, lane.waiting.front().job, now));
   lane.running += batch.size();
   if (!lane.waiting.empty()) lane.wake.notify_one();  // what is left may be for somebody who still sleeps
   return true;
@@ -192,19 +207,20 @@ bool Pool::take(Lane& lane, Batch& batch) {
 
 // Runs the jobs of the batch that are still in time, until each has its result. Jobs that fail because another one's
 // deadline ended their transaction have lost nothing and run again.
-void Pool::execute(Session& session, Batch& batch) {
+void Pool::execute(Lane& lane, Session& session, Batch& batch) {
   std::vector<Waiting*> left;
   for (auto& waiting : batch) left.push_back(&waiting);
   while (!left.empty()) {
     const auto now = Clock::now();
     const auto late = std::stable_partition(left.begin(), left.end(), [&](auto* w) { return w->job.deadline > now; });
+    end(lane, static_cast<std::size_t>(left.end() - late));
     for (auto w = late; w != left.end(); ++w) turn_away(**w, "57014", "the time was over before its turn came");
     left.erase(late, left.end());
-    if (!left.empty()) left = run(session, left);
+    if (!left.empty()) left = run(lane, session, left);
   }
 }
 
-std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waiting*>& jobs) {
+std::vector<Pool::Waiting*> Pool::run(Lane& lane, Session& session, const std::vector<Waiting*>& jobs) {
   std::vector<const Op*> ops;
   Deadline deadline = Deadline::max();
   for (const auto* waiting : jobs) {
@@ -225,13 +241,18 @@ std::vector<Pool::Waiting*> Pool::run(Session& session, const std::vector<Waitin
   const bool was_late = Clock::now() >= deadline;
   std::vector<Waiting*> again;
   std::vector<Waker*> wakers;
+  const auto waits_for_lock = [&](std::size_t i) { return results[i].locked && backend_->lone_writers() > 0; };
+  const auto cut_short = [&](std::size_t i) {
+    return was_late && results[i].error.failure == Failure::unavailable && jobs[i]->job.deadline > deadline;
+  };
   for (std::size_t i = 0; i < jobs.size(); ++i) {
-    const bool cut_short = was_late && results[i].error.failure == Failure::unavailable;
-    if (results[i].locked && backend_->lone_writers() > 0) {
+    if (!waits_for_lock(i) && cut_short(i)) again.push_back(jobs[i]);
+  }
+  end(lane, jobs.size() - again.size());
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    if (waits_for_lock(i)) {
       run_alone(*jobs[i]);
-    } else if (cut_short && jobs[i]->job.deadline > deadline) {
-      again.push_back(jobs[i]);
-    } else {
+    } else if (!cut_short(i)) {
       note_health(results[i]);
       tell(*jobs[i], std::move(results[i]));
       Waker* const waker = jobs[i]->job.waker.get();

@@ -100,8 +100,9 @@ class Pool {
   void start(Lane& lane, int threads, std::size_t group_max, const char* prefix);
   void work(Lane& lane);
   bool take(Lane& lane, Batch& batch);
-  void execute(Session& session, Batch& batch);
-  std::vector<Waiting*> run(Session& session, const std::vector<Waiting*>& jobs);
+  static void end(Lane& lane, std::size_t jobs);
+  void execute(Lane& lane, Session& session, Batch& batch);
+  std::vector<Waiting*> run(Lane& lane, Session& session, const std::vector<Waiting*>& jobs);
   const char* enter(Lane& lane, Waiting& waiting);
   void run_alone(Waiting& waiting);
   void turn_away(Waiting& waiting, const char* sqlstate, const char* why);

@@ -19,6 +19,7 @@
 #include "backends/postgres_rows.h"
 #include "backends/postgres_schema.h"
 #include "backends/postgres_tables.h"
+#include "backends/query_rows.h"
 #include "backends/sql.h"
 #include "conf/config.h"
 
@@ -322,7 +323,18 @@ class PostgresSession final : public Session {
   Result one(const Ping&, Again& again) { return read(PostgresQuery("SELECT 1"), again, false); }
   Result one(const ReadRow& op, Again& again) { return read(postgres_query(op), again); }
   Result one(const ReadRows& op, Again& again) { return read(postgres_query(op), again); }
-  Result one(const ListRows& op, Again& again) { return read(postgres_query(op), again); }
+  Result one(const ListRows& op, Again& again) {
+    PostgresReply reply;
+    Result result;
+    std::size_t bytes = 0;
+    Error error = connection_.stream(postgres_query(op), reply, [&](const PGresult* row) {
+      return add_listed(result, bytes, postgres_row(row, 0));
+    });
+    if (result.affected != 0) return result;  // the rest was not read
+    if (error.failure == Failure::none) error = connection_.named(reply.error);
+    again.note(error, reply.stale, false);
+    return error.failure == Failure::none ? result : failed(std::move(error));
+  }
   Result one(const Describe& op, Again&) { return postgres_run(connection_, op); }
   Result one(const CheckDurability& op, Again&) { return postgres_run(connection_, op); }
   Result one(const ReadQuery& op, Again& again) { return query(op, again); }

@@ -27,7 +27,7 @@ std::optional<std::int64_t> minus(std::int64_t a, std::int64_t b) {
 std::string where_key(PostgresQuery& query, const CounterTable& where, const std::vector<Value>& key) {
   std::string out = " WHERE ";
   for (std::size_t i = 0; i < std::min(key.size(), where.key_columns.size()); ++i) {
-    out += (i == 0 ? "t." : " AND t.") + postgres_quoted(where.key_columns[i]) + " = " + query.bind(key[i]);
+    out += (i == 0 ? "t." : " AND t.") + postgres_quoted(where.key_columns[i]) + " = " + query.bind_key(key[i]);
   }
   return out;
 }

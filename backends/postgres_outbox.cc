@@ -57,10 +57,11 @@ constexpr const char* kHex =
     "CREATE OR REPLACE FUNCTION @sluice@.sluice_outbox_hex(pg_catalog.anyelement) RETURNS pg_catalog.text LANGUAGE sql "
     "STABLE AS\n$$ SELECT pg_catalog.encode(pg_catalog.convert_to($1::pg_catalog.text, 'UTF8'), 'hex') $$;\n";
 
+// Dropped first, with the triggers that run it: one on a table that the policy had before knows no such columns.
 // Whoever changes a row has the right to record it only by way of this function, whose names mean the same for
 // everybody: neither a schema nor a temporary table of theirs comes in between. Texts do not depend on their settings.
 std::string function(const Recorded& recorded, const std::string& name) {
-  return "CREATE OR REPLACE FUNCTION " + name +
+  return "DROP FUNCTION IF EXISTS " + name + "() CASCADE;\nCREATE FUNCTION " + name +
          "() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET datestyle = "
          "'ISO, MDY' SET timezone = 'UTC' SET intervalstyle = 'postgres' SET extra_float_digits = 1 AS\n" +
          dollar_quoted(body(recorded)) + ";\nREVOKE ALL ON FUNCTION " + name + "() FROM PUBLIC;\n";

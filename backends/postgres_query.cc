@@ -116,6 +116,13 @@ std::string PostgresQuery::bind(std::int64_t value) {
   return add(std::move(parameter));
 }
 
+std::string PostgresQuery::bind_key(const Value& value) {
+  std::string name = bind(value);
+  const auto* const integer = std::get_if<std::int64_t>(&value);
+  if (integer != nullptr && *integer != 0 && *integer != 1) parameters_.back().type = kInt8;
+  return name;
+}
+
 std::string PostgresQuery::bind_text(const std::string& text) {
   Parameter parameter;
   parameter.borrowed = &text;

@@ -32,6 +32,9 @@ class PostgresQuery {
   // The name of the new parameter: "$1". Texts and bytes are not copied: they must outlive the query.
   std::string bind(const Value& value);
   std::string bind(std::int64_t value);
+  // To compare a key column with: an integer says that it is of 64 bits, so that one beyond the column's range is that
+  // of no row, and no error. 0 and 1 say nothing: they may be for a boolean.
+  std::string bind_key(const Value& value);
   std::string bind_text(const std::string& text);
   std::string bind_bytes(const std::string& bytes);
   std::string bind_array(std::string text, Oid type);

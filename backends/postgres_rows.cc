@@ -19,7 +19,7 @@ bool is_null(const Bound& bound) { return std::holds_alternative<std::monostate>
 
 std::string where_key(PostgresQuery& query, const std::vector<Bound>& key) {
   return " WHERE " + joined(key, " AND ", [&](const Bound& k) {
-           return "t." + postgres_quoted(k.column) + " = " + query.bind(k.value);
+           return "t." + postgres_quoted(k.column) + " = " + query.bind_key(k.value);
          });
 }
 
@@ -131,7 +131,7 @@ PostgresQuery postgres_query(const ReadRow& op) {
 PostgresQuery postgres_query(const ReadRows& op) {
   PostgresQuery query("SELECT " + column_list(all_columns(op)) + from(op.table) + " WHERE ");
   const auto name = [](const std::string& column) { return "t." + postgres_quoted(column); };
-  query.sql += has_one_of(op, asked_keys(op), name, [&](const Value& value) { return query.bind(value); });
+  query.sql += has_one_of(op, asked_keys(op), name, [&](const Value& value) { return query.bind_key(value); });
   return query;
 }
 
@@ -142,7 +142,7 @@ PostgresQuery postgres_query(const ListRows& op) {
       joined(op.key_columns, " AND ", [](const auto& name) { return "t." + postgres_quoted(name) + " IS NOT NULL"; });
   if (!op.after.empty()) {
     query.sql +=
-        " AND (" + keys + ") > (" + joined(op.after, ", ", [&](const Value& v) { return query.bind(v); }) + ")";
+        " AND (" + keys + ") > (" + joined(op.after, ", ", [&](const Value& v) { return query.bind_key(v); }) + ")";
   }
   query.sql += " ORDER BY " + keys + " LIMIT ";
   query.sql += query.bind(std::int64_t{op.limit});

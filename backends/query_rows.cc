@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kDroppedMax = 1000;  // rows
 
+}  // namespace
+
 std::size_t size_of(const Row& row) {
   std::size_t bytes = sizeof(Row) + row.size() * sizeof(Value);
   for (const Value& value : row) {
@@ -20,7 +22,12 @@ std::size_t size_of(const Row& row) {
   return bytes;
 }
 
-}  // namespace
+bool add_listed(Result& result, std::size_t& bytes, Row row) {
+  bytes += size_of(row);
+  result.rows.push_back(std::move(row));
+  result.affected = bytes >= kQueryBytesMax ? 1 : 0;
+  return result.affected == 0;
+}
 
 bool QueryRows::begin(std::vector<Column> columns) {
   result_.error = wrong_columns(columns);

@@ -29,6 +29,12 @@ class QueryRows {
   Result result_;
 };
 
+// Bytes that it takes in memory.
+std::size_t size_of(const Row& row);
+
+// Adds a row of a ListRows. False: that is enough for one page.
+bool add_listed(Result& result, std::size_t& bytes, Row row);
+
 // What is wrong with the columns of a query: there are none, or two have one name.
 Error wrong_columns(const std::vector<Column>& columns);
 

@@ -225,8 +225,8 @@ struct WriteRows {
   bool operator==(const WriteRows&) const = default;
 };
 
-// Rows in key order after `after` (exclusive; empty: from the start), at most `limit`. Those of which a key column is
-// NULL are left out.
+// Rows in key order after `after` (exclusive; empty: from the start), at most `limit`; none with a NULL in its key.
+// Result.affected: 1 when these are kQueryBytesMax already, and there may be more; otherwise 0.
 struct ListRows {
   std::string table;
   std::vector<std::string> key_columns;

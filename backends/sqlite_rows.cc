@@ -8,6 +8,7 @@
 
 #include "backends/named_sql.h"
 #include "backends/parts.h"
+#include "backends/query_rows.h"
 
 namespace sluice::sql {
 
@@ -173,7 +174,8 @@ Result sqlite_run(SqliteConnection& connection, const ListRows& op) {
   for (const auto& value : op.after) query.bind(value);
   query.bind(std::int64_t{op.limit});
   Result result;
-  while (query.next()) result.rows.push_back(query.row());
+  std::size_t bytes = 0;
+  while (query.next() && add_listed(result, bytes, query.row())) continue;
   result.error = query.error();
   return result;
 }

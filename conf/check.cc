@@ -173,6 +173,11 @@ NamedSql::Dialect dialect_of(BackendOptions::Kind kind) {
   return NamedSql::Dialect::sqlite;
 }
 
+std::string wrong_parameter(const NamedSql& sql) {
+  if (sql.other.empty()) return {};
+  return "the parameter " + quoted(sql.other) + " is of another kind: only names with a colon are given values, as :id";
+}
+
 // What is wrong with the query of a policy, if anything, as far as it can be told without the database.
 std::string wrong_query(const PolicyOptions& policy, NamedSql::Dialect dialect) {
   const NamedSql sql = name_parameters(policy.query, dialect);
@@ -180,6 +185,7 @@ std::string wrong_query(const PolicyOptions& policy, NamedSql::Dialect dialect) 
     return "must be a SELECT" + (sql.verb.empty() ? "" : ", not " + sql.verb);
   }
   if (sql.several) return "has more than one statement";
+  if (!sql.other.empty()) return wrong_parameter(sql);
   const std::vector<std::string> placeholders = policy.key.placeholders();
   for (const std::string& name : sql.names) {
     if (!contains(placeholders, name)) {
@@ -200,9 +206,13 @@ void check_queries(const Config& config, const std::vector<const Node*>& tables,
     const auto named = [&](const BackendOptions& backend) { return backend.name == policy.backend; };
     const auto backend = std::find_if(config.backends.begin(), config.backends.end(), named);
     const bool known = !policy.key.parts().empty() && backend != config.backends.end();
-    if (policy.query.empty() || writes(policy) || !known) continue;
-    const std::string wrong = wrong_query(policy, dialect_of(backend->kind));
-    if (!wrong.empty()) mistakes.add(place_of(*tables[i], "query"), "query: " + wrong);
+    if (!known) continue;
+    const auto check = [&](const char* option, const std::string& wrong) {
+      if (!wrong.empty()) mistakes.add(place_of(*tables[i], option), std::string(option) + ": " + wrong);
+    };
+    const NamedSql::Dialect dialect = dialect_of(backend->kind);
+    check("write_query", wrong_parameter(name_parameters(policy.write_query, dialect)));
+    if (!policy.query.empty() && !writes(policy)) check("query", wrong_query(policy, dialect));
   }
 }
 

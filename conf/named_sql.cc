@@ -26,6 +26,7 @@ class Scanner {
       } else if (sql_[at_] == ':') {
         take_colon();
       } else {
+        if (out_.other.empty() && begins_other()) out_.other = sql_.substr(at_, end_of_name(at_ + 1) - at_);
         copy_to(is_of_name(sql_[at_]) ? end_of_name(at_) : at_ + 1);
       }
     }
@@ -45,6 +46,29 @@ class Scanner {
       const char c = sql_[i];
       out_.verb += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
     }
+  }
+
+  // PostgreSQL has operators of '?' and '@', MySQL variables with an '@', and names may have a '$'.
+  bool begins_other() const {
+    switch (sql_[at_]) {
+      case '?':
+        return dialect_ != Dialect::postgresql;
+      case '@':
+        return dialect_ == Dialect::sqlite;
+      case '$': {
+        const char next = at_ + 1 < sql_.size() ? sql_[at_ + 1] : ' ';
+        const bool numbered = next >= '0' && next <= '9';
+        return !follows_name() && (dialect_ == Dialect::sqlite || (dialect_ == Dialect::postgresql && numbered));
+      }
+      default:
+        return false;
+    }
+  }
+
+  bool follows_name() const {
+    if (at_ == 0) return false;
+    const char c = sql_[at_ - 1];
+    return is_of_name(c) || c == '$' || static_cast<unsigned char>(c) >= 0x80;
   }
 
   bool begins_comment() const {
@@ -84,6 +108,7 @@ class Scanner {
     if (c == '\'') return end_of_quotes(at_, dialect_ == Dialect::mysql || follows_e());
     if (c == '"') return end_of_quotes(at_, dialect_ == Dialect::mysql);
     if (c == '`' && dialect_ != Dialect::postgresql) return end_of_quotes(at_, false);
+    if (c == '[' && dialect_ == Dialect::sqlite) return after("]", at_);
     if (is_at(at_, "--") || (c == '#' && dialect_ == Dialect::mysql)) return after("\n", at_);
     if (is_at(at_, "/*")) return end_of_comment();
     if (c == '$' && dialect_ == Dialect::postgresql) return end_of_dollars();

@@ -13,6 +13,7 @@ struct NamedSql {
   std::string text;                // with $1, $2, ... (PostgreSQL) or ? for the parameters
   std::vector<std::string> names;  // PostgreSQL: of $1, $2, ...; otherwise one for every ?
   std::string verb;                // the first word, in upper case: comments and opening brackets may precede it
+  std::string other;               // the first parameter of another kind (`?`, `$1`, `@x`), which no value would reach
   bool several = false;            // more than comments follow a ';': another statement
 };
 

@@ -2,6 +2,7 @@
 #include "policies/inspect.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <utility>
 
@@ -58,24 +59,45 @@ class Inspection : public Operation {
   Step look(Turn& turn) {
     if (request_.verb == Verb::dbget) return need_schema(turn);
     state_ = State::awaiting_copy;
-    if (looks_whether_good()) return look_whether_good(turn);
+    if (reads_as_client()) return look_as_client(turn);
     return CallRedis{{{nullptr, {is_hash() ? "HGETALL" : "GET", request_.key}}}};
   }
 
-  bool looks_whether_good() const { return request_.verb == Verb::source && !shared_.depends_on.empty(); }
+  bool reads_as_client() const { return request_.verb == Verb::source; }
 
-  // As a read would, but for the lease.
-  Step look_whether_good(Turn& turn) {
+  // As a read would, but for the lease. The time is Redis' own.
+  Step look_as_client(Turn& turn) {
     const std::string side = side_key(request_.key);
     if (side.empty()) return finish_error(key_without_side(options_));
-    return CallRedis{{{&fuse::lease_checked(),
-                       {"2", request_.key, side, make_token(turn), "0", shared_.depends_on, is_hash() ? "H" : "S"}}}};
+    const bool checked = !shared_.depends_on.empty();
+    RedisCommand look{checked ? &fuse::lease_checked() : &fuse::lease(),
+                      {"2", request_.key, side, make_token(turn), "0"}};
+    if (checked) look.args.push_back(shared_.depends_on);
+    look.args.emplace_back(is_hash() ? "H" : "S");
+    CallRedis call{{std::move(look)}};
+    if (!options_.ttl_column.empty()) call.commands.push_back({nullptr, {"TIME"}});
+    return call;
+  }
+
+  // Of Redis: TIME's seconds and microseconds.
+  void take_time(const resp::Reply& time) {
+    const auto part = [&](std::size_t i) {
+      std::int64_t number = 0;
+      const std::string& text = item(time, i).text;
+      std::from_chars(text.data(), text.data() + text.size(), number);
+      return number;
+    };
+    now_ = part(0) * 1000 + part(1) / 1000;
   }
 
   Step copy_read(const Event& event, Turn& turn) {
     const resp::Reply* reply = reply_at(event, 0);
-    const bool says_whether = reply != nullptr && !reply->is_error() && looks_whether_good();
-    if (says_whether) reply = &item(*reply, item(*reply, 0).text == "HIT" ? 1 : SIZE_MAX);
+    if (reads_as_client() && reply != nullptr && !reply->is_error()) {
+      const std::string& found = item(*reply, 0).text;
+      if (found == "NEG") return show_source("none", {});
+      if (const resp::Reply* const time = reply_at(event, 1)) take_time(*time);
+      reply = &item(*reply, found == "HIT" ? 1 : SIZE_MAX);
+    }
     if (reply == nullptr) {
       status_.last_error = upstream_unavailable();
     } else if (reply->is_error()) {
@@ -128,6 +150,8 @@ class Inspection : public Operation {
     if (has_query()) return query_answered(result);
     if (!result.rows.empty() && result.rows[0].size() == mapping_->columns().size()) {
       status_.sql = mapping_->copy(result.rows[0]);
+      const auto until = mapping_->expiry(result.rows[0]);
+      if (reads_as_client() && until && *until <= now_) status_.sql.reset();
     }
     return show();
   }
@@ -187,6 +211,7 @@ class Inspection : public Operation {
   State state_ = State::awaiting_rights;
   std::shared_ptr<const Mapping> mapping_;
   Status status_;
+  std::int64_t now_ = 0;  // in Redis, as Unix time in milliseconds; 0: nobody has asked
 };
 
 void append_text(std::string& out, const std::optional<std::string>& text, resp::Version version) {

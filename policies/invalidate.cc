@@ -13,6 +13,12 @@ namespace {
 constexpr std::string_view kSidePrefix = "__sluice:{";
 constexpr const char* kKeysAtOnce = "500";
 
+// Whether a key with this prefix may match the pattern.
+bool may_match(std::string_view pattern, std::string_view prefix) {
+  const std::string_view literal = pattern.substr(0, pattern.find_first_of("*?[\\"));
+  return literal.starts_with(prefix) || prefix.starts_with(literal);
+}
+
 // The key that a side key belongs to; empty when it is none.
 std::string key_of_side(std::string_view side) {
   const auto end = side.find("}:");
@@ -27,7 +33,7 @@ class Invalidation : public Operation {
       : shared_(shared), request_(std::move(request)), by_pattern_(is_pattern(request_.key)) {}
 
   Step start(Turn&) override {
-    if (by_pattern_) return scan({}, "0");
+    if (by_pattern_) return may_match(request_.key, shared_.options.key.prefix()) ? scan({}, "0") : finish();
     if (side_key(request_.key).empty()) return finish_error(key_without_side(shared_.options));
     if (request_.acl_user.empty()) return drop_one();
     state_ = State::awaiting_rights;
@@ -63,7 +69,8 @@ class Invalidation : public Operation {
 
   static RedisCommand drop(const std::string& key) { return {&fuse::inval(), {"2", key, side_key(key)}}; }
 
-  // Sends `call`, and behind it the next page of keys or of side keys.
+  // Sends `call`, and behind it the next page of side keys, or of keys. Those are looked through last: a fill that
+  // began before has its lease among the side keys until it makes the key, and one or the other is there to be found.
   Step scan(CallRedis call, const std::string& cursor) {
     state_ = State::awaiting_page;
     const std::string match = sides_ ? "__sluice:{*}:" + request_.key : request_.key;
@@ -80,7 +87,7 @@ class Invalidation : public Operation {
     CallRedis call = drop_all(item(found, 1));
     const std::string& cursor = item(found, 0).text;
     if (cursor != "0") return scan(std::move(call), cursor);
-    if (std::exchange(sides_, true)) return finish_dropping(std::move(call));
+    if (!std::exchange(sides_, false)) return finish_dropping(std::move(call));
     return scan(std::move(call), "0");
   }
 
@@ -96,7 +103,7 @@ class Invalidation : public Operation {
   }
 
   Step finish_dropping(CallRedis call) {
-    if (call.commands.empty()) return finish_integer(dropped_);
+    if (call.commands.empty()) return finish();
     state_ = State::awaiting_drop;
     return call;
   }
@@ -104,23 +111,28 @@ class Invalidation : public Operation {
   Step dropped(const Event& event) {
     const auto* replies = std::get_if<RedisReplies>(&event);
     if (replies == nullptr) return finish_error(upstream_unavailable(), true);
-    for (const resp::Reply& reply : replies->replies) {
-      if (reply.is_error()) return finish_error(reply.text);
-    }
     count(*replies, replies->replies.size());
-    return finish_integer(dropped_);
+    return finish();
   }
 
+  // The first replies are those to drop(). What could not be dropped does not keep the rest from being dropped.
   void count(const RedisReplies& replies, std::size_t size) {
-    for (std::size_t i = 0; i < size; ++i) dropped_ += replies.replies[i].integer;
+    for (std::size_t i = 0; i < size; ++i) {
+      const resp::Reply& reply = replies.replies[i];
+      if (reply.is_error() && error_.empty()) error_ = reply.text;
+      dropped_ += reply.integer;
+    }
   }
+
+  Step finish() const { return error_.empty() ? finish_integer(dropped_) : finish_error(error_); }
 
   Shared& shared_;
   const Request request_;
   const bool by_pattern_;
-  bool sides_ = false;  // the keys are done, the side keys are being looked through
+  bool sides_ = true;  // the side keys are being looked through; the keys come next
   State state_ = State::awaiting_page;
   std::int64_t dropped_ = 0;
+  std::string error_;  // the first of what could not be dropped
 };
 
 }  // namespace

@@ -53,7 +53,9 @@ class Listing : public Operation {
   Step take_page(const sql::Result& result) {
     if (!result.ok()) return sql_error(result.error);
     for (const sql::Row& row : result.rows) show(row);
-    if (left_ == 0 || result.rows.size() < read_.limit) return finish();
+    const bool cut = result.affected != 0;
+    const bool is_last = !cut && result.rows.size() < read_.limit;
+    if (left_ == 0 || is_last || (cut && !shown_.empty())) return finish();
     const sql::Row& last = result.rows.back();
     read_.after.assign(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(read_.key_columns.size()));
     return next_page();

@@ -173,9 +173,10 @@ std::optional<std::string> Mapping::redis_key(std::span<const std::string> texts
     if (!part.is_placeholder) continue;
     const std::size_t at = values.size();
     if (at >= texts.size()) return {};
-    // A column of text that takes `A` for `a` finds the row of a UUID in lower case, which the key has.
-    const auto text = part.type == conf::KeyTemplate::Type::uuid ? canonical_uuid(texts[at]) : texts[at];
-    if (!text) return {};
+    // A column that takes `A` for `a` finds the row of a UUID in lower case, which the key has; another one does not.
+    const bool is_uuid = part.type == conf::KeyTemplate::Type::uuid;
+    const auto text = is_uuid ? canonical_uuid(texts[at]) : texts[at];
+    if (!text || (*text != texts[at] && key_[at].exact && key_[at].type != sql::ColumnType::uuid)) return {};
     const auto value = value_of_text(without_zeros(*text, key_[at].type), key_[at]);
     if (!value) return {};
     values.push_back(*text_of(*value, key_[at].type));

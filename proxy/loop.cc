@@ -12,6 +12,7 @@
 #include "proxy/guards.h"
 #include "proxy/log.h"
 #include "proxy/split_read.h"
+#include "resp/command_parser.h"
 #include "resp/encode.h"
 
 namespace sluice::proxy {
@@ -325,6 +326,15 @@ void Loop::on_replies(ClientId client, std::uint32_t replies) {
 
 void Loop::on_hit(std::uint32_t policy, std::uint32_t keys) { router_.policy(policy).metrics().hits.add(keys); }
 
+void Loop::on_hits(std::string_view command) {
+  resp::CommandLimits limits;
+  limits.bulk_bytes_max = config().proxy.max_bulk_length;
+  resp::CommandParser parser(limits);
+  resp::Command parsed;
+  parser.next(command, parsed);
+  router_.count_hits(parsed);
+}
+
 bool Loop::on_kept(ClientId client, std::size_t bytes) {
   if (Client* found = find(client)) found->reply_kept(bytes);
   return find(client) != nullptr;
@@ -429,6 +439,11 @@ void Loop::start_everywhere(const policies::Request& request, ClientId client, s
     std::int64_t total = 0;
     std::string error;
   };
+  if (router_.size() == 0) {
+    std::string nothing;
+    resp::append_integer(nothing, 0);
+    return answer(client, slot, {std::move(nothing)});
+  }
   auto sum = std::make_shared<Sum>();
   sum->left = router_.size();
   for (std::uint32_t policy = 0; policy < router_.size(); ++policy) {

@@ -133,6 +133,7 @@ class Loop final : private UpstreamUser {
   void on_bytes(ClientId client, std::string_view bytes) override;
   void on_replies(ClientId client, std::uint32_t replies) override;
   void on_hit(std::uint32_t policy, std::uint32_t keys) override;
+  void on_hits(std::string_view command) override;
   void on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) override;
   void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
                     const std::string& reason) override;

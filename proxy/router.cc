@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "conf/config.h"
+#include "policies/policy_metrics.h"
 #include "policies/registry.h"
 #include "resp/ascii.h"
 
@@ -216,6 +217,7 @@ Route Router::route_several(const resp::CommandInfo& info, const resp::Command& 
   resp::find_keys(info, command, keys_);
   Route all;
   std::size_t operations = 0, reads = 0;
+  bool one_policy = true;
   for (const std::uint32_t at : keys_) {
     Route route = route_key(info, command, at, in_multi);
     if (route.kind == Route::Kind::reject) return route;
@@ -223,14 +225,14 @@ Route Router::route_several(const resp::CommandInfo& info, const resp::Command& 
       ++operations;
       request_keys_.push_back({policies_[route.policy].get(), key_});
     }
-    if (route.kind == Route::Kind::read) ++reads;
+    if (route.kind == Route::Kind::read && reads++ != 0) one_policy = one_policy && route.policy == all.policy;
     route.unmanaged |= all.unmanaged;
     route.at_once |= all.at_once;
     if (route.kind != Route::Kind::forward && all.kind != Route::Kind::script) all = route;
   }
   if (operations != 0) return operate_several(info, operations);
   all.mixed = reads != keys_.size();
-  all.keys = static_cast<std::uint32_t>(reads);
+  all.keys = one_policy ? static_cast<std::uint32_t>(reads) : 0;
   all.renamed = !renames_.empty();
   if (all.renamed) rewrite(command);
   return all;
@@ -285,6 +287,18 @@ policies::Policy* Router::owner(std::string& key, std::uint32_t& index) const {
   if (match.kind == Match::Kind::alias) key = table_.real_key(match, key);
   index = match.policy;
   return policies_[match.policy].get();
+}
+
+void Router::count_hits(const resp::Command& command) {
+  const resp::CommandInfo* const info = resp::find_command(command.name());
+  if (info == nullptr) return;
+  resp::find_keys(*info, command, keys_);
+  for (const std::uint32_t at : keys_) {
+    const Match match = table_.find(command.args[at]);
+    if (match.kind != Match::Kind::owned) continue;
+    const Handling handling = handling_[match.policy][static_cast<std::size_t>(info->id)];
+    if (handling == Handling::read || handling == Handling::load) policies_[match.policy]->metrics().hits.add();
+  }
 }
 
 std::vector<std::string> Router::dirty_sets() const {

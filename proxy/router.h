@@ -38,7 +38,7 @@ struct Route {
   bool renamed = false;    // an alias was resolved: send Router::wire() instead of what the client sent
   bool mixed = false;      // read: some of the keys are Redis' own
   bool at_once = false;    // read: nothing is forwarded, `policy` answers
-  std::uint32_t keys = 1;  // read: how many are of policies
+  std::uint32_t keys = 1;  // read: how many are of `policy`; 0: they are of several, see Router::count_hits()
 };
 
 // The policies of one loop and the table of their prefixes. Loop thread only.
@@ -77,6 +77,9 @@ class Router {
   Ownership explain(std::string_view key) const { return find_owner(table_, policies_, key); }
   // The keys in Redis that exist while a policy holds changes that SQL does not have.
   std::vector<std::string> dirty_sets() const;
+
+  // Counts a hit for each key of a policy that this MGET or EXISTS, with real keys, has read.
+  void count_hits(const resp::Command& command);
 
   // The policy that owns `key` (then `key` becomes the real one), or nullptr.
   policies::Policy* owner(std::string& key, std::uint32_t& index) const;

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "conf/table_name.h"
 #include "policies/tables.h"
 #include "proxy/guards.h"
+#include "proxy/log.h"
 #include "proxy/loop.h"
 #include "proxy/sluice_command.h"
 
@@ -98,8 +100,30 @@ class Dispatch {
   void touch(const SluiceCommand& command) {
     std::vector<std::string> tables = command.more;
     tables.push_back(command.argument);
+    for (const std::string& table : tables) {
+      if (!is_known(table)) warn_of_unknown(table);
+    }
     loop_.metrics().tables_touched.add(tables.size());
     loop_.start(policies::tables::make_touch(tables), client_, slot_);
+  }
+
+  // Whether a policy here writes the table, or depends on it.
+  bool is_known(const std::string& table) const {
+    const auto is_it = [&](const std::string& other) { return conf::bare_table(other) == conf::bare_table(table); };
+    return std::any_of(policies().begin(), policies().end(), [&](const auto& policy) {
+      const conf::PolicyOptions& options = policy->options();
+      const bool writes = options.write != conf::WriteMode::none || options.value == conf::ValueMode::counter;
+      return (writes && is_it(options.table)) || std::any_of(options.tables.begin(), options.tables.end(), is_it);
+    });
+  }
+
+  // Other proxies may have policies that depend on it.
+  static void warn_of_unknown(const std::string& table) {
+    constexpr std::size_t kShown = 64;
+    const std::string name = json_escaped(table.substr(0, kShown));
+    log_rarely(Level::warning, "touch " + name,
+               "SLUICE TOUCH: no policy of this proxy writes the table '" + name + "' or lists it in tables",
+               std::chrono::hours(24));
   }
 
   policies::Request request(const SluiceCommand& command) const {

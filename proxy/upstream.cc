@@ -180,7 +180,8 @@ Upstream::Mode Upstream::mode_of(std::string_view bytes) {
     case Expect::reply:
       return Mode::streaming;
     case Expect::read:
-      return resp::may_be_absent(pending_.front().absence, bytes) ? Mode::capturing : Mode::streaming;
+      if (bytes[0] == '-' || resp::may_be_absent(pending_.front().absence, bytes)) return Mode::capturing;
+      return Mode::streaming;
     case Expect::effect:
     case Expect::replaced:
     case Expect::guarded:
@@ -306,7 +307,7 @@ void Upstream::finish(std::string_view reply) {
     case Expect::read:
       pop(note);
       if (resp::is_absent(front.absence, reply, note)) return user_.on_miss(front.client, front.policy, note, reply);
-      user_.on_hit(front.policy, front.keys);
+      if (reply[0] != '-') front.keys != 0 ? user_.on_hit(front.policy, front.keys) : user_.on_hits(note);
       return pass(front.client, reply);
     case Expect::effect:
       pop(note);

@@ -44,8 +44,9 @@ class UpstreamUser {
   virtual void on_bytes(ClientId client, std::string_view bytes) = 0;
   // So many replies of this client have been passed on whole.
   virtual void on_replies(ClientId client, std::uint32_t replies) = 0;
-  // What became of an expect_read(). `keys`: how many.
+  // What became of an expect_read(), unless it was an error, which is only passed on. on_hits(): of several policies.
   virtual void on_hit(std::uint32_t policy, std::uint32_t keys) = 0;
+  virtual void on_hits(std::string_view command) = 0;
   virtual void on_miss(ClientId client, std::uint32_t policy, std::string_view command, std::string_view reply) = 0;
   virtual void on_read_lost(ClientId client, std::uint32_t policy, std::string_view command, bool sent,
                             const std::string& reason) = 0;
@@ -98,7 +99,8 @@ class Upstream final : private Link::Owner {
   void expect(ClientId client, std::string_view wire, Expect expect, std::uint32_t replies, std::string_view note);
 
   ClientId bound() const { return bound_; }
-  // Sends one read on `keys` keys of `policy`; what Redis finds is passed on, else the policy is asked (on_miss).
+  // Sends one read on `keys` keys of `policy` (0: on keys of several policies, one of which it is); what Redis finds is
+  // passed on, else the policy is asked (on_miss).
   void expect_read(ClientId client, std::string_view wire, std::uint32_t policy, std::uint32_t keys,
                    resp::Absence absence);
 

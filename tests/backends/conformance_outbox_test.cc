@@ -81,6 +81,26 @@ TEST_P(OutboxTable, EveryChangeOfOthersIsRecordedUnderItsKey) {
             "orders|orders|insert;orders|orders|update;orders|orders|delete");
 }
 
+TEST_P(OutboxTable, TriggersOnTheTableThatThePolicyHadBeforeAreGone) {
+  query("CREATE TABLE parcels (code " + key_text() + ", PRIMARY KEY (code))");
+  query(backend->outbox_ddl({"orders", "parcels", {"code"}}));
+  query("INSERT INTO orders VALUES ('acme', 7, 'nuts')");
+  EXPECT_THAT(recorded(), IsEmpty());
+  query("INSERT INTO parcels VALUES ('p')");
+  EXPECT_EQ(recorded(), (Keys{{"p"}}));
+}
+
+TEST_P(OutboxTable, NamesOfTablesDoNotDependOnTheDatabasesCharacterSet) {
+  if (!is("mysql")) GTEST_SKIP() << "a database has the one character set";
+  query("DROP TABLE sluice_outbox");
+  query("ALTER DATABASE CHARACTER SET latin1");
+  const std::string table = "\xe6\xb3\xa8\xe6\x96\x87";
+  query("CREATE TABLE `" + table + "` (id INT PRIMARY KEY)");
+  query(backend->outbox_ddl({"chu", table, {"id"}}));
+  query("INSERT INTO `" + table + "` VALUES (1)");
+  EXPECT_EQ(recorded("chu"), (Keys{{"1"}}));
+}
+
 TEST_P(OutboxTable, EveryRowOfAStatementIsRecorded) {
   query("INSERT INTO orders VALUES ('acme', 1, 'nuts'), ('acme', 2, 'bolts'), ('b', 1, 'nuts')");
   EXPECT_THAT(recorded(),

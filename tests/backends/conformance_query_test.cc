@@ -206,6 +206,16 @@ TEST_P(Queries, AreDescribedWithoutBeingRun) {
   EXPECT_TRUE(is_ok(run(DescribeQuery{endless()})));
 }
 
+// Elsewhere an integer is of 64 bits.
+TEST_P(Queries, OnPostgresqlTakeTheTypeOfAParameterFromWhereItStands) {
+  const std::vector<Bound> large{{"id", std::int64_t{3000000000}}};
+  const std::string sql = "SELECT name FROM department WHERE id = :id";
+  EXPECT_EQ(run(ReadQuery{sql, large}).error.sqlstate, is("postgresql") ? "22003" : "");
+  if (is("postgresql")) {
+    EXPECT_TRUE(rows_of(sql + "::bigint", large).empty());
+  }
+}
+
 TEST_P(Queries, FollowAChangeOfTheTable) {
   const std::string sql = "SELECT * FROM department WHERE id = :id";
   const std::vector<Bound> one{{"id", std::int64_t{1}}};

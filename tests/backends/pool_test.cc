@@ -253,6 +253,34 @@ TEST_F(PoolTest, ReadsOfSeveralTablesDoNotShareAQuery) {
   EXPECT_THAT(script.transactions(), UnorderedElementsAre(Names{"t"}, Names{"u"}));
 }
 
+TEST_F(PoolTest, AReadWithLittleTimeLeftCutsNoOthersShort) {
+  const auto p = pool();
+  const Deadline hurried = in(std::chrono::minutes(2)), patient = in(std::chrono::hours(1));
+  std::vector<Job> jobs;
+  for (const Deadline deadline : {hurried, patient, patient}) {
+    jobs.push_back({read("t", "t"), deadline, results.sink()});
+  }
+  p->submit(std::move(jobs));
+  for (const auto& result : results.wait_for(3)) EXPECT_TRUE(is_ok(result));
+  EXPECT_THAT(script.transactions(), SizeIs(2)) << "the others share theirs";
+}
+
+TEST_F(PoolTest, WhoHasItsResultIsNotWaitingAnyMore) {
+  const auto p = pool();
+  std::vector<std::size_t> queued;
+  const auto look = [&, sink = results.sink()](Result result) {
+    queued.push_back(p->queued());
+    sink(std::move(result));
+  };
+  p->submit({read("t", "t"), soon(), look});
+  results.wait_for(1);
+  p->submit({write("a"), soon(), look});
+  results.wait_for(2);
+  p->submit({write("late"), std::chrono::steady_clock::now() - std::chrono::seconds(1), look});
+  results.wait_for(3);
+  EXPECT_THAT(queued, ElementsAre(0U, 0U, 0U));
+}
+
 TEST_F(PoolTest, AQueryHasAtMostItsLimitOfReads) {
   const auto p = pool({.group_reads_max = 2});
   submit_together(*p, {read("t", "a"), read("t", "t"), read("t", "t")});

@@ -77,7 +77,8 @@ void expect_same_defaults(const std::string& section, const Fields<Options>& fie
     const bool code = written.starts_with('`') && written.find('`', 1) + 1 == written.size();
     const std::string real = field.print(defaults);
     if (field.required) {
-      EXPECT_EQ(written, "required") << section << " " << field.name;
+      const std::string unless = field.unless.empty() ? "" : " without `" + std::string(field.unless) + "`";
+      EXPECT_EQ(written, "required" + unless) << section << " " << field.name;
     } else if (code && field.name != "tables") {
       EXPECT_EQ(written, "`" + real + "`") << section << " " << field.name;
     } else if (real.empty()) {

@@ -59,6 +59,27 @@ TEST(NamedSql, TheVerbIsTheFirstWordOfTheStatement) {
   }
 }
 
+std::string other(const std::string& sql, Dialect dialect) { return name_parameters(sql, dialect).other; }
+
+TEST(NamedSql, ParametersOfOtherKindsAreSeen) {
+  EXPECT_EQ(other("SELECT :a, ?, ?2", Dialect::sqlite), "?");
+  EXPECT_EQ(other("SELECT a FROM t WHERE id=?12", Dialect::sqlite), "?12");
+  EXPECT_EQ(other("SELECT @id", Dialect::sqlite), "@id");
+  EXPECT_EQ(other("SELECT $id", Dialect::sqlite), "$id");
+  EXPECT_EQ(other("SELECT :a, $2", Dialect::postgresql), "$2");
+  EXPECT_EQ(other("SELECT :a + ?", Dialect::mysql), "?");
+}
+
+TEST(NamedSql, WhatLooksLikeAParameterOfAnotherKindIsNone) {
+  for (const Dialect dialect : {Dialect::sqlite, Dialect::postgresql, Dialect::mysql}) {
+    EXPECT_EQ(other("SELECT '?, $1, @a', :a, \"?$1@a\" /* ? $1 @a */ -- ? $1 @a", dialect), "");
+    EXPECT_EQ(other("SELECT a$1, a$$1, \xc3\xa9$1 FROM t", dialect), "");
+  }
+  EXPECT_EQ(other("SELECT [?], [@a :b] FROM t", Dialect::sqlite), "");
+  EXPECT_EQ(other("SELECT a ? 'k', a @> b, a @@ b, @ -1, $$ $1 $$, $t$ $1 $t$", Dialect::postgresql), "");
+  EXPECT_EQ(other("SELECT @a, @@sql_mode, a->'$.k', `?` # ?", Dialect::mysql), "");
+}
+
 TEST(NamedSql, ASecondStatementIsSeen) {
   for (const Dialect dialect : {Dialect::sqlite, Dialect::postgresql, Dialect::mysql}) {
     EXPECT_TRUE(name_parameters("SELECT 1; DELETE FROM t", dialect).several);

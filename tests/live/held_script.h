@@ -10,14 +10,14 @@
 
 namespace sluice::live {
 
-// Holds the first command that runs the script, and what the link would pass on after it.
+// Holds the first command that runs the script, or the one after some others, and what the link would pass on after it.
 class HeldScript {
  public:
-  HeldScript(history::FaultLink& link, const policies::Script& script) : link_(link) {
+  HeldScript(history::FaultLink& link, const policies::Script& script, int others = 0) : link_(link), others_(others) {
     link.watch([this, &script](const history::FaultLink::Message& message) {
       const bool meant = !message.is_reply && message.command.size() > 1 &&
                          (message.command[1] == script.sha1 || message.command[1] == script.text);
-      if (meant) hold();
+      if (meant && others_-- <= 0) hold();
       return history::FaultLink::Verdict{};
     });
   }
@@ -48,6 +48,7 @@ class HeldScript {
   }
 
   history::FaultLink& link_;
+  int others_;  // of the link's thread
   std::mutex mutex_;
   std::condition_variable changed_;
   bool held_ = false, released_ = false;  // guarded by mutex_

@@ -1,4 +1,7 @@
 // The program: what it says about itself on the command line, over HTTP and through SLUICE.
+#include <set>
+#include <sstream>
+
 #include <gtest/gtest.h>
 
 #include "harness.h"
@@ -92,6 +95,47 @@ TEST_F(Admin, MetricsCountHitsMissesAndQueries) {
   const std::string text = rig.sluice.get("/metrics").body;
   EXPECT_EQ(text.find("fruit:1"), std::string::npos) << "a key in the metrics";
   EXPECT_NE(text.find("# TYPE "), std::string::npos);
+}
+
+TEST_F(Admin, MetricsCountTheHitsOfEachPolicy) {
+  Client proxy(rig.sluice.tcp());
+  proxy.run({"SET", "user:E", R"({"name":"E"})"});
+  proxy.run({"GET", "fruit:1"});
+  rig.redis.run({"RPUSH", "fruit:2", "no string"});
+  EXPECT_EQ(proxy.run({"MGET", "fruit:1", "user:E", "fruit:1"}).find("(nil)"), std::string::npos);
+  EXPECT_TRUE(proxy.run({"GET", "fruit:2"}).starts_with("(error) WRONGTYPE"));
+  EXPECT_EQ(rig.sluice.metric("sluice_policy_hits_total", {"policy=\"fruit\""}), 2);
+  EXPECT_EQ(rig.sluice.metric("sluice_policy_hits_total", {"policy=\"user\""}), 1);
+}
+
+// Of docs/metrics.md: the names in the first cells of its tables.
+std::set<std::string> documented_metrics() {
+  std::set<std::string> names;
+  std::istringstream lines(read_file(SLUICE_SOURCE_DIR "/docs/metrics.md"));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("| `")) names.insert(line.substr(3, line.find('`', 3) - 3));
+  }
+  return names;
+}
+
+TEST_F(Admin, EveryMetricIsDocumentedAndEveryDocumentedOneIsThere) {
+  rig.sluice.run({"GET", "fruit:1"});  // commands, scripts and SQL operations that there were none of are left out
+  std::set<std::string> names;
+  std::istringstream lines(rig.sluice.get("/metrics").body);
+  const std::string kind = "# TYPE ";
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(kind)) names.insert(line.substr(kind.size(), line.find(' ', kind.size()) - kind.size()));
+  }
+  EXPECT_EQ(names, documented_metrics());
+}
+
+TEST(Program, WithoutPoliciesPatternsAreAboutNoKeys) {
+  RedisServer redis;
+  SluiceOptions options;
+  options.upstream = redis.url();
+  Sluice sluice(options);
+  Connection client(sluice.tcp());
+  for (const char* command : {"INVALIDATE", "SYNC"}) EXPECT_EQ(client.call({"SLUICE", command, "a*"}), ":0\r\n");
 }
 
 TEST_F(Admin, SluiceCommandsTellAboutPolicies) {

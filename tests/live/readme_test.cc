@@ -166,19 +166,21 @@ TEST(Readme, TheOtherCommandsAreThoseThatCiRuns) {
   EXPECT_EQ(lines_seen, run_elsewhere.size());
 }
 
-// The second is added to the first.
+// Each is added to those before it.
 TEST(Readme, TheConfigurationsAreValid) {
   const std::vector<std::string> configurations = blocks("toml");
-  ASSERT_EQ(configurations.size(), 2U);
+  ASSERT_EQ(configurations.size(), 3U);
   TempDir dir;
   const std::string file = dir.file("sluice.toml");
-  write_file(file, configurations[0] + configurations[1]);
+  write_file(file, configurations[0] + configurations[1] + configurations[2]);
   const Output check = run({SLUICE_BINARY, "--check", "-c", file});
   EXPECT_EQ(check.status, 0) << check.text;
   const Output explained = run({SLUICE_BINARY, "-c", file, "explain", "users:7"});
   EXPECT_EQ(explained.status, 0) << explained.text;
   EXPECT_NE(explained.text.find("users"), std::string::npos);
   EXPECT_NE(run({SLUICE_BINARY, "-c", file, "explain", "q:employee:7"}).text.find("JOIN"), std::string::npos);
+  const Output triggers = run({SLUICE_BINARY, "-c", file, "--print-schema", "department-rows"});
+  EXPECT_NE(triggers.text.find("CREATE TRIGGER"), std::string::npos) << triggers.text;
 }
 
 TEST(Readme, TheFilesItNamesExist) {

@@ -76,6 +76,13 @@ TEST_P(Tables, WithoutItsVersionNothingCachedIsAnswered) {
   EXPECT_EQ(second->run({"GET", "name:1"}), "X");
 }
 
+TEST_P(Tables, ATouchOfATableThatNobodyKnowsIsDoneAndLogged) {
+  EXPECT_EQ(rig.sluice.run({"SLUICE", "TOUCH", "department", "departments"}), "(integer) 2");
+  EXPECT_EQ(rig.redis.run({"EXISTS", "__sluice:table:departments"}), "(integer) 1");
+  EXPECT_TRUE(eventually([&] { return rig.sluice.log().find("the table 'departments'") != std::string::npos; }));
+  EXPECT_EQ(rig.sluice.log().find("the table 'department'"), std::string::npos);
+}
+
 TEST_P(Tables, OnlyAdministratorsTouch) {
   rig.redis.run({"ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all"});
   Client client(rig.sluice.tcp());

@@ -1,6 +1,7 @@
 // STATUS, SOURCE, DBGET and INVALIDATE of rows, against a real Redis and SQL in memory.
 #include <gtest/gtest.h>
 
+#include "policies/fuse_scripts.h"
 #include "tests/policies/proxy_double.h"
 #include "tests/policies/step_test.h"
 
@@ -110,6 +111,70 @@ TEST_F(Inspect, InvalidateByPatternFindsMarkersToo) {
   EXPECT_EQ(redis.call({"DBSIZE"}).integer, 2);
 }
 
+TEST_F(Inspect, InvalidateByPatternDropsWhatAFillStoresMeanwhile) {
+  proxy = std::make_unique<ProxyDouble>(options, sql);
+  ProxyDouble other(options, sql);
+  const int read = other.begin(miss({"GET", "fruit:1"}));
+  const auto fills = [&] {
+    const auto* const call = std::get_if<CallRedis>(&other.waits_for(read));
+    return call != nullptr && call->commands[0].script == &fuse::fill();
+  };
+  while (!fills()) ASSERT_TRUE(other.step(read));
+  sql.row(std::int64_t{1})["name"] = std::string("pear");
+  const int invalidation = proxy->begin(about(Verb::invalidate, "fruit:*"));
+  ASSERT_TRUE(proxy->step(invalidation));  // a first scan has seen no more than a lease
+  EXPECT_EQ(other.run(read), kAppleBulk);
+  proxy->run(invalidation);
+  EXPECT_NE(proxy->run(miss({"GET", "fruit:1"})).find("pear"), std::string::npos);
+}
+
+TEST_F(Inspect, WhatCannotBeDroppedIsToldAndKeepsNothingElse) {
+  for (std::int64_t id = 1; id <= 1500; ++id) redis.call({"SET", "fruit:" + std::to_string(id), "x"});
+  redis.call({"SET", "__sluice:{fruit:7}:fruit:7", "no hash"});
+  EXPECT_EQ(ask(Verb::invalidate, "fruit:*").substr(0, 11), "-WRONGTYPE ");
+  EXPECT_LE(redis.call({"DBSIZE"}).integer, 2) << "that key and its side key";
+}
+
+TEST_F(Inspect, APatternThatNoKeyOfThePolicyCanMatchIsNotLookedFor) {
+  proxy = std::make_unique<ProxyDouble>(options, sql);
+  for (const char* pattern : {"other:*", "fruits:*", "fru\\*t:?", "f?"}) {
+    const int invalidation = proxy->begin(about(Verb::invalidate, pattern));
+    const bool looks = std::string(pattern) == "fru\\*t:?" || std::string(pattern) == "f?";
+    EXPECT_EQ(proxy->ended(invalidation), !looks) << pattern;
+    EXPECT_EQ(proxy->run(invalidation), ":0\r\n");
+  }
+  redis.call({"SET", "fruit:1", "x"});
+  EXPECT_EQ(ask(Verb::invalidate, "[f]ruit:*"), ":1\r\n");
+}
+
+TEST_F(Inspect, SourceIsNoneWhileItIsRememberedThatThereIsNoRow) {
+  proxy = std::make_unique<ProxyDouble>(options, sql);
+  EXPECT_EQ(proxy->run(miss({"GET", "fruit:2"})), "$-1\r\n");
+  sql.row(std::int64_t{2}) = {{"id", std::int64_t{2}}, {"name", std::string("fig")}, {"quantity", std::int64_t{1}}};
+  EXPECT_EQ(ask(Verb::source, "fruit:2"), "*2\r\n$-1\r\n$4\r\nnone\r\n") << "as a read would answer";
+  EXPECT_NE(ask(Verb::dbget, "fruit:2").find("fig"), std::string::npos);
+}
+
+TEST_F(Inspect, SourceOfARowWhoseTimeIsOverIsNone) {
+  sql::Table table = fruit_table();
+  table.columns.push_back({"until", sql::ColumnType::integer});
+  SqlMap timed(table);
+  options = written_options();
+  options.ttl_column = "until";
+  ProxyDouble writer(options, timed);
+  const std::int64_t now = std::stoll(redis.call({"TIME"}).items.at(0).text) * 1000;
+  const auto put = [&](std::int64_t until) {
+    timed.row(std::int64_t{1}) = {
+        {"id", std::int64_t{1}}, {"name", std::string("fig")}, {"quantity", std::int64_t{1}}, {"until", until}};
+  };
+  put(now - 1);
+  EXPECT_EQ(writer.run(about(Verb::source, "fruit:1")), "*2\r\n$-1\r\n$4\r\nnone\r\n");
+  EXPECT_EQ(writer.run(miss({"GET", "fruit:1"})), "$-1\r\n") << "as it answers";
+  EXPECT_NE(writer.run(about(Verb::dbget, "fruit:1")).find("fig"), std::string::npos);
+  put(now + 3600000);
+  EXPECT_NE(writer.run(about(Verb::source, "fruit:1")).find("$3\r\nsql\r\n"), std::string::npos);
+}
+
 // --- ROWS
 
 class Listed : public Inspect {
@@ -155,6 +220,23 @@ TEST_F(Listed, RowsThatNoKeyNamesAreLeftOutAndThePageIsFull) {
   Request request = about(Verb::rows, "");
   request.count = 2;
   EXPECT_EQ(other.run(request), "*2\r\n*2\r\n$9\r\ncounter:a\r\n$1\r\n1\r\n*2\r\n$9\r\ncounter:e\r\n$1\r\n1\r\n");
+}
+
+TEST_F(Listed, APageThatIsLargeEnoughEndsEarlyAndAnEmptyOneDoesNot) {
+  proxy = std::make_unique<ProxyDouble>(options, sql);
+  int calls = 0;
+  proxy->intercept = [&](const Step& step) -> std::optional<Event> {
+    const auto* const call = std::get_if<CallSql>(&step);
+    if (call == nullptr || !std::holds_alternative<sql::ListRows>(call->op)) return {};
+    auto list = std::get<sql::ListRows>(call->op);
+    list.limit = 1;
+    sql::Result result = sql.run(list);
+    if (++calls == 1) result.rows[0][0] = sql::Value();  // of a row that no key names
+    result.affected = 1;
+    return SqlDone{std::move(result)};
+  };
+  EXPECT_EQ(list(100), "*1\r\n" + first) << "the first page has nothing to show";
+  EXPECT_EQ(list(100, "fruit:2"), "*1\r\n" + shown("3"));
 }
 
 TEST_F(Listed, AKeyThatIsNoneIsRefused) { EXPECT_EQ(list(2, "fruit:x").substr(0, 13), "-ERR sluice: "); }

@@ -1,9 +1,12 @@
 // Mapping: rows to values and values to rows, with every type.
 #include "policies/mapping.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "resp/ascii.h"
 #include "tests/policies/proxy_double.h"
 
 namespace sluice::policies::testing {
@@ -85,6 +88,9 @@ TEST_F(MappingTest, ARowsKeyIsTheOneThatClientsUseHoweverTheDatabaseWritesIt) {
   EXPECT_EQ(with("day", "day", "2024-02-29"), "t:2024-02-29");
   const std::string uuid = "00000000-0000-4000-8000-00000000000A";
   EXPECT_EQ(with("u", "u:uuid", uuid), "t:00000000-0000-4000-8000-00000000000a");
+  EXPECT_EQ(with("s", "s:uuid", uuid), "none") << "the column tells it from the key's, which finds no row";
+  EXPECT_EQ(with("s", "s:uuid", resp::lower(uuid)), "t:00000000-0000-4000-8000-00000000000a");
+  std::find_if(table.columns.begin(), table.columns.end(), [](const auto& c) { return c.name == "s"; })->exact = false;
   EXPECT_EQ(with("s", "s:uuid", uuid), "t:00000000-0000-4000-8000-00000000000a");
   EXPECT_EQ(with("x", "x*", std::string("\xff\0:", 3)), std::string("t:\xff\0:", 5));
 }

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "conf/load.h"
+#include "policies/policy_metrics.h"
 #include "tests/proxy/peer.h"
 
 namespace sluice::proxy {
@@ -150,6 +151,14 @@ TEST_F(RouterTest, OneKeyOfAPolicyIsEnoughForAReadOfSeveral) {
   EXPECT_EQ(kind({"EXISTS", "users:1", "plain"}), Kind::read);
   EXPECT_TRUE(route({"EXISTS", "users:1", "plain"}).mixed);
   EXPECT_FALSE(route({"EXISTS", "users:1", "fruit:1"}).mixed);
+}
+
+TEST_F(RouterTest, AReadOfSeveralPoliciesIsAHitOfEach) {
+  EXPECT_EQ(route({"MGET", "fruit:1", "plain", "fruit:2"}).keys, 2U);
+  EXPECT_EQ(route({"EXISTS", "fruit:1", "users:1", "fruit:2", "plain"}).keys, 0U);
+  router_.count_hits(command_);
+  EXPECT_EQ(router_.policy(0).metrics().hits.value(), 2U);
+  EXPECT_EQ(router_.policy(1).metrics().hits.value(), 1U);
 }
 
 TEST(RouterWithTables, ReadsAreThePolicysToAnswer) {

@@ -29,6 +29,7 @@ class Recorder final : public UpstreamUser {
   void on_hit(std::uint32_t policy, std::uint32_t keys) override {
     note("hit", {}, std::to_string(policy) + (keys == 1 ? "" : " x" + std::to_string(keys)));
   }
+  void on_hits(std::string_view command) override { note("hits", {}, std::string(command)); }
   bool on_kept(ClientId, std::size_t bytes) override {
     kept = std::max(kept, bytes);
     kept_now = bytes;
@@ -258,14 +259,33 @@ TEST_P(SomethingFound, IsPassedOnHoweverItIsCut) {
 
 INSTANTIATE_TEST_SUITE_P(Upstream, SomethingFound,
                          ::testing::Values(std::pair(Absence::nil, "$0\r\n\r\n"),
-                                           std::pair(Absence::nil, "-ERR no\r\n"),
                                            std::pair(Absence::empty, "*1\r\n$1\r\nv\r\n"),
                                            std::pair(Absence::zero, ":01\r\n"), std::pair(Absence::none, "+string\r\n"),
                                            std::pair(Absence::no_key, ":-1\r\n"),
                                            std::pair(Absence::all_nil, "*2\r\n$-1\r\n$1\r\nv\r\n"),
                                            std::pair(Absence::all_nil, "*2\r\n$1\r\nv\r\n$-1\r\n"),
-                                           std::pair(Absence::some_nil, "*1\r\n$6\r\n$-1\r\n\n\r\n"),
-                                           std::pair(Absence::some_nil, "-ERR no\r\n")));
+                                           std::pair(Absence::some_nil, "*1\r\n$6\r\n$-1\r\n\n\r\n")));
+
+TEST_F(UpstreamTest, AnErrorIsPassedOnAndIsNoHit) {
+  connect();
+  for (const Absence absence : {Absence::nil, Absence::zero, Absence::empty, Absence::some_nil, Absence::fewer}) {
+    for (const std::size_t piece : {std::size_t{1}, std::string::npos}) {
+      seen_.bytes.clear();
+      upstream_.expect_read(kOne, "GET k\r\n", 7, 1, absence);
+      upstream_.expect_read(kOne, "GET k\r\n", 7, 0, absence);
+      answer("-WRONGTYPE no\r\n-ERR no\r\n", piece);
+      EXPECT_EQ(seen_.bytes[1], "-WRONGTYPE no\r\n-ERR no\r\n");
+    }
+  }
+  EXPECT_THAT(seen_.events, IsEmpty());
+}
+
+TEST_F(UpstreamTest, AHitOfSeveralPoliciesComesWithTheCommand) {
+  connect();
+  upstream_.expect_read(kOne, "MGET a b\r\n", 7, 0, Absence::some_nil);
+  answer("*2\r\n$1\r\nv\r\n$1\r\nw\r\n");
+  EXPECT_THAT(seen_.events, ElementsAre("hits: MGET a b\r\n"));
+}
 
 TEST_F(UpstreamTest, AMissComesWithTheReplyThatShowedIt) {
   connect();
@@ -655,6 +675,7 @@ TEST_F(UpstreamTest, StopsReadingWhenItIsClosedInTheMiddle) {
     }
     void on_replies(ClientId, std::uint32_t) override {}
     void on_hit(std::uint32_t, std::uint32_t) override {}
+    void on_hits(std::string_view) override {}
     bool on_kept(ClientId, std::size_t) override { return true; }
     void on_again(ClientId, std::string_view) override {}
     void on_miss(ClientId, std::uint32_t, std::string_view, std::string_view) override {}
