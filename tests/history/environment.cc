@@ -7,15 +7,32 @@
 namespace sluice::history {
 namespace {
 
+std::string line(const char* option, const std::string& value) {
+  return std::string(option) + " = \"" + value + "\"\n";
+}
+std::string line(const char* option, milliseconds value) { return line(option, std::to_string(value.count()) + "ms"); }
+
+std::string source(const Shape& shape) {
+  switch (shape.family) {
+    case Family::written:
+      return line("table", shape.name) + line("write", "write-through") +
+             line("on_write", shape.invalidate ? "invalidate" : "update") + line("fuse", kFuse) +
+             line("write_timeout", kWriteTimeout);
+    case Family::direct:
+      return line("table", shape.name) + line("read", "cache-aside");
+    case Family::joined:
+      break;
+  }
+  const std::string crew = kCrew.name, ship = kShip;
+  return line("query", "SELECT s.id, w.a, w.b, s.c FROM " + ship + " s LEFT JOIN " + crew +
+                           " w ON w.id = s.id WHERE s.id = :id") +
+         "tables = [\"" + crew + "\", \"" + ship + "\"]\n" + line("read", "cache-aside");
+}
+
 std::string policy(const Shape& shape) {
-  const std::string writes = std::string("\nwrite = \"write-through\"\non_write = \"") +
-                             (shape.invalidate ? "invalidate" : "update") + "\"\nfuse = \"" +
-                             std::to_string(kFuse.count()) + "ms\"\nwrite_timeout = \"" +
-                             std::to_string(kWriteTimeout.count()) + "ms\"";
-  return std::string("\n[[policy]]\nname = \"") + shape.name + "\"\nkey = \"" + shape.name +
-         ":{id:int}\"\nbackend = \"shop\"\ntable = \"" + shape.name + "\"\nvalue = \"" +
-         (shape.hash ? "hash" : "json") + "\"" + (shape.direct ? "\nread = \"cache-aside\"" : writes) +
-         "\nttl = \"60s\"\nnegative_ttl = \"5s\"\nload_timeout = \"" + std::to_string(kLease.count()) + "ms\"\n";
+  return "\n[[policy]]\n" + line("name", shape.name) + line("key", std::string(shape.name) + ":{id:int}") +
+         line("backend", "shop") + line("value", shape.hash ? "hash" : "json") + source(shape) + line("ttl", "60s") +
+         line("negative_ttl", "5s") + line("load_timeout", kLease);
 }
 
 }  // namespace
@@ -23,10 +40,9 @@ std::string policy(const Shape& shape) {
 Environment::Environment(Engine engine, int proxies)
     : redis_pid_(redis_.process().pid()), tables_(make_tables(engine)), session_(tables_->connect()) {
   for (const Shape& shape : kShapes) {
-    session_->query(
-        std::string("CREATE TABLE ") + shape.name +
-        " (id INTEGER PRIMARY KEY, a VARCHAR(40), b VARCHAR(40), c VARCHAR(40), n INTEGER CHECK (n < 1000))");
+    if (shape.family != Family::joined) create(shape.name);
   }
+  for (const char* table : {kCrew.name, kShip}) create(table);
   for (int i = 0; i < proxies; ++i) {
     auto proxy = std::make_unique<Proxy>();
     proxy->redis_link = std::make_unique<FaultLink>(live::free_port(), redis_.tcp().port, FaultLink::Framing::redis);
@@ -41,6 +57,11 @@ Environment::Environment(Engine engine, int proxies)
   await_health();
 }
 
+void Environment::create(const std::string& table) {
+  session_->query("CREATE TABLE " + table +
+                  " (id INTEGER PRIMARY KEY, a VARCHAR(40), b VARCHAR(40), c VARCHAR(40), n INTEGER CHECK (n < 1000))");
+}
+
 live::SluiceOptions Environment::options(const Proxy& proxy) const {
   live::SluiceOptions options;
   options.wait_ready = false;  // its links may be broken for as long as it starts
@@ -48,6 +69,7 @@ live::SluiceOptions Environment::options(const Proxy& proxy) const {
   const std::string url = proxy.sql_link ? tables_->url_through(proxy.sql_link->port()) : tables_->url();
   options.policies = "[backend.shop]\nurl = \"" + url + "\"\n";
   for (const Shape& shape : kShapes) options.policies += policy(shape);
+  options.policies += policy(kCrew);
   return options;
 }
 

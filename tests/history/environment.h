@@ -51,6 +51,7 @@ class Environment {
   void await_health();
 
  private:
+  void create(const std::string& table);
   live::SluiceOptions options(const Proxy& proxy) const;
 
   live::RedisServer redis_;
