@@ -116,6 +116,7 @@ class Deduction {
 
   bool promised_after_write(const Node& write, const Node& read) const {
     if (stage_ < (read.operation->kind == Kind::copy ? Stage::copies : Stage::reads)) return false;
+    if (write.operation->in_the_end) return false;
     return !write.operation->redis_lost || late_enough(write, read);
   }
 

@@ -28,6 +28,8 @@ enum class Invariant : std::uint8_t {
   no_stale_fill = 9,         // no copy in Redis is older than a write acknowledged before somebody looked at it
   single_flight = 10,        // nobody else reads a row from SQL to store it, while somebody does
   negative = 11,             // no read misses a row whose insertion was acknowledged before it began
+  outbox = 21,               // when all is quiet, what others have changed in the database is seen
+  query = 22,                // what is read of several tables they had together, after all that was acknowledged
 };
 
 struct Violation {

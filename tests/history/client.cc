@@ -34,6 +34,7 @@ bool is_direct(const Shape& shape, const Intent& intent) {
     case Family::written:
       return false;
     case Family::direct:
+    case Family::recorded:
       return true;
     case Family::joined:
       break;

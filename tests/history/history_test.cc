@@ -1,8 +1,8 @@
 // The promises of write-through, of cached rows and of cached queries, checked on what many clients saw through several
 // proxies while things failed.
 //
-// SLUICE_SEED is the first schedule, SLUICE_TRIALS how many of them, SLUICE_REPEAT how often each. On failure the
-// schedule and the history of the key are printed.
+// SLUICE_SEED is the first schedule, SLUICE_TRIALS how many of them, SLUICE_REPEAT how often each; SLUICE_FAMILY
+// (written, direct or joined) has keys of no other. On failure the schedule and the history of the key are printed.
 #include <cstdlib>
 #include <deque>
 #include <iostream>
@@ -19,6 +19,14 @@ namespace {
 unsigned from_environment(const char* name, unsigned otherwise) {
   const char* const text = std::getenv(name);
   return text == nullptr ? otherwise : static_cast<unsigned>(std::strtoul(text, nullptr, 10));
+}
+
+std::optional<Family> family_from_environment() {
+  const std::string family = std::getenv("SLUICE_FAMILY") == nullptr ? "" : std::getenv("SLUICE_FAMILY");
+  if (family == "written") return Family::written;
+  if (family == "direct") return Family::direct;
+  if (family == "joined") return Family::joined;
+  return std::nullopt;
 }
 
 // Runs schedules of consecutive seeds. The check of a trial has to wait; others run meanwhile.
@@ -67,17 +75,26 @@ class Campaign {
 
 class Faults : public testing::TestWithParam<Engine> {};
 
-TEST_P(Faults, NoScheduleBreaksAPromise) {
+void run(Campaign& campaign, unsigned trials) {
   const unsigned first = live::chosen_seed();
-  const unsigned trials = from_environment("SLUICE_TRIALS", 60);
   const unsigned repeat = from_environment("SLUICE_REPEAT", 1);
-  Environment environment(GetParam(), 3);
-  Campaign campaign(environment);
   for (unsigned i = 0; i < trials * repeat && !campaign.broken(); ++i) campaign.run(first + i / repeat);
   campaign.end();
   std::cout << print(campaign.tally());
   for (const Violation& violation : campaign.violations()) ADD_FAILURE() << print(violation);
   if (campaign.broken()) std::cout << campaign.report();
+}
+
+TEST_P(Faults, NoScheduleBreaksAPromise) {
+  Environment environment(GetParam(), 3);
+  Campaign campaign(environment, family_from_environment());
+  run(campaign, from_environment("SLUICE_TRIALS", 60));
+}
+
+TEST_P(Faults, NoScheduleHidesWhatTheOutboxHasRecorded) {
+  Environment environment(GetParam(), 3, true);
+  Campaign campaign(environment, Family::recorded);
+  run(campaign, from_environment("SLUICE_TRIALS", 60) / 4);
 }
 
 INSTANTIATE_TEST_SUITE_P(On, Faults, testing::Values(Engine::sqlite, Engine::postgresql, Engine::mysql),
@@ -91,7 +108,7 @@ TEST_P(Sabotaged, IsCaught) {
   const unsigned first = live::chosen_seed();
   constexpr unsigned kTrials = 1000;
   ASSERT_TRUE(GetParam().applies()) << "the rule is not in the scripts any more";
-  Environment environment(Engine::sqlite, 3);
+  Environment environment(Engine::sqlite, 3, GetParam().family == Family::recorded);
   environment.sabotage = &GetParam();
   Campaign campaign(environment, GetParam().family);
   unsigned i = 0;

@@ -13,13 +13,17 @@ void Leases::pass(const FaultLink::Message& message) {
   if (command.empty() || is_read(command)) return;
   const std::lock_guard lock(mutex_);
   if (runs(command, scripts_at(Point::lease))) return pass_lease(message);
-  for (const std::string& word : command) {
-    if (!keys_.contains(word)) continue;
-    Lease& lease = leases_[word];
-    lease.token.clear();
-    lease.ended = Clock::now();
-    lease.enders += message.is_reply ? -1 : 1;
+  const bool any = command[0] == "EXEC";  // what was queued is done now, for whichever key
+  for (const std::string& key : any ? live::Args(keys_.begin(), keys_.end()) : command) {
+    if (keys_.contains(key)) may_end(key, message.is_reply);
   }
+}
+
+void Leases::may_end(const std::string& key, bool is_reply) {
+  Lease& lease = leases_[key];
+  lease.token.clear();
+  lease.ended = Clock::now();
+  lease.enders += is_reply ? -1 : 1;
 }
 
 void Leases::pass_lease(const FaultLink::Message& message) {

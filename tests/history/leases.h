@@ -31,6 +31,7 @@ class Leases {
     int enders = 0;  // commands on their way that may end one
   };
   void pass_lease(const FaultLink::Message& message);
+  void may_end(const std::string& key, bool is_reply);
   void give(const std::string& key, const std::string& token);
 
   std::set<std::string> keys_;  // constant while messages pass

@@ -21,6 +21,29 @@ void add_pairs(std::vector<Pair>& pairs, std::initializer_list<Point> points, st
   }
 }
 
+bool can_meet(Family family, const Pair& pair) {
+  switch (pair.step.point) {
+    case Point::arm:
+    case Point::apply:
+    case Point::abort:
+      if (family != Family::written && family != Family::joined) return false;
+      break;
+    case Point::inval:
+      if (family != Family::direct && family != Family::recorded) return false;
+      break;
+    case Point::touch:
+      return family == Family::joined;
+    case Point::read:
+      return family != Family::joined;  // it has no reads that are passed on
+    case Point::lease:
+    case Point::fill:
+    case Point::statement:
+    case Point::commit:
+      break;
+  }
+  return pair.action != Action::forget || family == Family::joined;
+}
+
 std::vector<Pair> all_pairs(bool sql_link) {
   std::vector<Pair> pairs;
   add_pairs(pairs, {Point::arm, Point::apply, Point::abort, Point::lease, Point::fill},
@@ -79,7 +102,8 @@ class Draw {
   bool one_in(int count) { return number(count) == 0; }
 
   void draw_faults() {
-    const auto pairs = all_pairs(sql_link_);
+    auto pairs = all_pairs(sql_link_);
+    if (family_) std::erase_if(pairs, [this](const Pair& pair) { return !can_meet(*family_, pair); });
     add_fault(pairs[schedule_.seed % pairs.size()]);
     refusals_ = schedule_.faults[0].step.point == Point::abort;
     if (!family_) family_ = family_of(schedule_.faults[0]);
@@ -116,7 +140,7 @@ class Draw {
     const bool exists = !one_in(3);
     schedule_.keys.push_back({draw_shape(), exists, exists && one_in(2)});
     static constexpr Style kStyles[] = {Style::busy, Style::busy, Style::sparse, Style::doomed};
-    style_ = refusals_ ? Style::busy : kStyles[number(is(Family::direct) ? 3 : 4)];
+    style_ = refusals_ ? Style::busy : kStyles[number(is_written_through() ? 4 : 3)];
     if (style_ == Style::doomed) draw_doom(key);
     if (style_ == Style::busy) draw_slow_steps(key);
     const int clients = 2 + number(3);
@@ -127,17 +151,18 @@ class Draw {
     int shape = 0;
     do {
       shape = number(static_cast<int>(std::size(kShapes)));
-    } while (family_ && kShapes[shape].family != *family_);
+    } while (family_ ? kShapes[shape].family != *family_ : kShapes[shape].family == Family::recorded);
     return shape;
   }
   const Shape& shape() const { return kShapes[schedule_.keys.back().shape]; }
   bool is(Family family) const { return shape().family == family; }
+  bool is_written_through() const { return is(Family::written) || is(Family::joined); }
 
   // Writes and fills that take their last step when others are long past.
   void draw_slow_steps(int key) {
     for (int i = number(4); i > 0; --i) {
       static constexpr Point kPoints[] = {Point::arm, Point::apply, Point::apply, Point::fill, Point::fill};
-      const Point point = is(Family::direct) ? Point::fill : kPoints[number(5)];
+      const Point point = is_written_through() ? kPoints[number(5)] : Point::fill;
       add_fault({{point, point == Point::arm}, Action::delay});
       schedule_.faults.back().key = key;
       schedule_.faults.back().length = milliseconds(10 + number(120));

@@ -15,9 +15,10 @@ using std::chrono::milliseconds;
 
 // How what a policy caches comes to change.
 enum class Family : std::uint8_t {
-  written,  // write-through
-  direct,   // its rows are written in the database itself, and then invalidated
-  joined,   // it is a query over two tables: one is written through another policy, the other in the database itself
+  written,   // write-through
+  direct,    // its rows are written in the database itself, and then invalidated
+  joined,    // it is a query over two tables: one is written through another policy, the other in the database itself
+  recorded,  // its rows are written in the database itself, whose outbox tells of it
 };
 
 // The policies of every trial: a key template and a policy each, of the same name, and of the table of that name
@@ -37,6 +38,8 @@ inline constexpr Shape kShapes[] = {
     {"page", true, false, Family::direct},
     {"team", false, false, Family::joined},
     {"gang", true, false, Family::joined},
+    {"tree", false, false, Family::recorded},
+    {"book", true, false, Family::recorded},
 };
 // The tables of what is joined: that of `a` and `b`, written through a policy of its own, and that of `c`.
 inline constexpr Shape kCrew{"crew", true, false};
@@ -110,7 +113,7 @@ struct Schedule {
 std::string print(const Schedule& schedule);
 
 // `sql_link`: there are links to the database, too. Consecutive seeds go through all pairs of a step and an action.
-// `only`: keys of this family.
+// `only`: keys of this family; else of any but the recorded.
 Schedule make_schedule(unsigned seed, int proxies, bool sql_link, std::optional<Family> only = {});
 
 // How many pairs that is.

@@ -15,6 +15,7 @@ class Session {
  public:
   virtual ~Session() = default;
   virtual std::string query(const std::string& sql) = 0;  // rows as `a|b;c|d`, NULL for NULL
+  virtual void exec(const std::string& statements) { query(statements); }
 };
 
 class Tables {

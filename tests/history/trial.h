@@ -84,6 +84,8 @@ class Trial {
   void mark_losses();
   void insert(const Key& key);
   Cells row(const Key& key) const;
+  std::vector<Violation> check_quiet(const Key& key) const;
+  std::vector<Violation> check_key(std::size_t index);
   Cells copy(const Key& key) const;
   void look_through(int proxy, Key& key);
   void count(const Operation& operation);
