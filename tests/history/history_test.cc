@@ -22,7 +22,8 @@ unsigned from_environment(const char* name, unsigned otherwise) {
 }
 
 std::optional<Family> family_from_environment() {
-  const std::string family = std::getenv("SLUICE_FAMILY") == nullptr ? "" : std::getenv("SLUICE_FAMILY");
+  const char* const text = std::getenv("SLUICE_FAMILY");
+  const std::string family = text == nullptr ? "" : text;
   if (family == "written") return Family::written;
   if (family == "direct") return Family::direct;
   if (family == "joined") return Family::joined;

@@ -70,7 +70,6 @@ const std::vector<Sabotage>& sabotages() {
       {"AResultIsStoredThoughATableHasChanged", Family::joined, {&fill_checked()}, "seen.text ~= ARGV[8]", "false"},
       {"AWriteLeavesTheVersion", Family::joined, {&apply()}, "bump(table_key(name), string.sub(arms[1], 3))", ""},
       {"TheOutboxDropsNoCopy", Family::recorded, {&inval()}, "local dropped = call('DEL', D)", "local dropped = 0"},
-      {"TheOutboxLeavesTheLease", Family::recorded, {&inval()}, "'L', 'N'", "'N'"},
       {"ATouchLeavesTheVersion", Family::joined, {&touch_script()}, "bump(key, ARGV[1])", ""},
   };
   return list;
