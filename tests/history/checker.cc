@@ -1,6 +1,7 @@
 // Checker: nodes are the writes that happened and the reads; deduction in stages, each with more of the promises.
 #include "tests/history/checker.h"
 
+#include <algorithm>
 #include <optional>
 #include <set>
 
@@ -115,6 +116,7 @@ class Deduction {
 
   bool promised_after_write(const Node& write, const Node& read) const {
     if (stage_ < (read.operation->kind == Kind::copy ? Stage::copies : Stage::reads)) return false;
+    if (write.operation->in_the_end) return false;
     return !write.operation->redis_lost || late_enough(write, read);
   }
 
@@ -236,6 +238,14 @@ constexpr Finding kFindings[] = {
     {Stage::together, Invariant::freshness, "the reads contradict every order of the writes"},
 };
 
+// Whether the read among them shows no row at all.
+bool shows_nothing(const History& history, const std::vector<std::size_t>& operations) {
+  return std::any_of(operations.begin(), operations.end(), [&](std::size_t i) {
+    const Operation& operation = history.operations[i];
+    return operation.is_read() && operation.cells.empty() && operation.shown.empty();
+  });
+}
+
 std::optional<Violation> check_order(const History& history, const Rules& rules) {
   Deduction deduction(history, rules);
   const Stage last = rules.strict ? Stage::together : Stage::clients;
@@ -243,6 +253,9 @@ std::optional<Violation> check_order(const History& history, const Rules& rules)
   for (const Finding& finding : kFindings) {
     const auto culprits = deduction.contradiction(finding.stage);
     if (!culprits) continue;
+    if (finding.stage == Stage::reads && shows_nothing(history, *culprits)) {
+      return Violation{Invariant::negative, "a read misses a row that was inserted before it began", *culprits};
+    }
     if (!deduction.involves_unknown(*culprits)) return Violation{finding.invariant, finding.what, *culprits};
     return Violation{Invariant::unknown_at_most_once,
                      std::string("a write of unknown outcome is not there at most once, and whole: ") + finding.what,
@@ -265,9 +278,14 @@ std::vector<Violation> check(const History& history, const Rules& rules) {
   return violations;
 }
 
+std::vector<Violation> check_end(const std::string& what, const Cells& row, const Cells& seen) {
+  if (seen == row) return {};
+  return {{Invariant::convergence, what + ": " + print(seen) + " is not the row " + print(row), {}}};
+}
+
 std::vector<Violation> check_copy(const std::string& key, const Cells& row, const Cells& copy) {
-  if (copy.empty() || copy == row) return {};
-  return {{Invariant::convergence, key + ": the cached copy " + print(copy) + " is not the row " + print(row), {}}};
+  if (copy.empty()) return {};
+  return check_end("the copy of " + key, row, copy);
 }
 
 std::string print(const Violation& violation) {

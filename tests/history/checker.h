@@ -27,6 +27,9 @@ enum class Invariant : std::uint8_t {
   atomic_row = 8,            // no read shows fields together that SQL never had together
   no_stale_fill = 9,         // no copy in Redis is older than a write acknowledged before somebody looked at it
   single_flight = 10,        // nobody else reads a row from SQL to store it, while somebody does
+  negative = 11,             // no read misses a row whose insertion was acknowledged before it began
+  outbox = 21,               // when all is quiet, what others have changed in the database is seen
+  query = 22,                // what is read of several tables they had together, after all that was acknowledged
 };
 
 struct Violation {
@@ -45,7 +48,9 @@ struct Rules {
 // The first violation of each kind that is found; nothing when there is none.
 std::vector<Violation> check(const History& history, const Rules& rules);
 
-// Invariant 7, of one key after the last operation and the allowance. No copy is fine.
+// Invariant 7, after the last operation and the allowance: what is read now.
+std::vector<Violation> check_end(const std::string& what, const Cells& row, const Cells& seen);
+// And what Redis holds. No copy is fine.
 std::vector<Violation> check_copy(const std::string& key, const Cells& row, const Cells& copy);
 
 std::string print(const Violation& violation);

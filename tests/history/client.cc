@@ -27,6 +27,29 @@ bool is_shown(const std::string& field) { return field == "a" || field == "b" ||
 
 }  // namespace
 
+const Shape& written_shape(const Shape& shape) { return shape.family == Family::joined ? kCrew : shape; }
+
+bool is_direct(const Shape& shape, const Intent& intent) {
+  switch (shape.family) {
+    case Family::written:
+      return false;
+    case Family::direct:
+    case Family::recorded:
+      return true;
+    case Family::joined:
+      break;
+  }
+  return intent.fields == std::vector<std::string>{"c"};
+}
+
+const char* direct_table(const Shape& shape) { return shape.family == Family::joined ? kShip : shape.name; }
+
+live::Args outdate_command(const Shape& shape, const std::string& key) {
+  return shape.family == Family::joined ? live::Args{"SLUICE", "TOUCH", kShip} : touch_command(Touch::invalidate, key);
+}
+
+std::string version_key(const std::string& table) { return "__sluice:table:" + table; }
+
 live::Args write_command(const Shape& shape, const std::string& key, int id, const Intent& intent,
                          const std::string& value) {
   if (shape.hash) {

@@ -11,6 +11,15 @@
 
 namespace sluice::history {
 
+// The shape of the rows that are written through a proxy; for what is joined those of one of its tables.
+const Shape& written_shape(const Shape& shape);
+// Whether the intent writes in the database itself; and to which table, and what is to be done after it.
+bool is_direct(const Shape& shape, const Intent& intent);
+const char* direct_table(const Shape& shape);
+live::Args outdate_command(const Shape& shape, const std::string& key);
+// Where Redis holds the version of a table.
+std::string version_key(const std::string& table);
+
 // SET or HSET, or a relative of theirs, of the intent's fields, each to `value`.
 live::Args write_command(const Shape& shape, const std::string& key, int id, const Intent& intent,
                          const std::string& value);

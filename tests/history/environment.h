@@ -31,7 +31,8 @@ struct Proxy {
 // Used on the thread that made it, but for the links and what is said otherwise.
 class Environment {
  public:
-  Environment(Engine engine, int proxies);
+  // With the policies whose rows are recorded in an outbox, or with all others: consumers never leave SQL alone.
+  Environment(Engine engine, int proxies, bool outbox = false);
 
   int proxies() const { return static_cast<int>(proxies_.size()); }
   Proxy& proxy(int index) { return *proxies_[static_cast<std::size_t>(index)]; }
@@ -51,8 +52,11 @@ class Environment {
   void await_health();
 
  private:
+  void create(const std::string& table);
+  void record(const Shape& shape);
   live::SluiceOptions options(const Proxy& proxy) const;
 
+  std::vector<Shape> shapes_;
   live::RedisServer redis_;
   std::atomic<pid_t> redis_pid_;
   std::unique_ptr<Tables> tables_;

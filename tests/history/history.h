@@ -44,6 +44,8 @@ struct Operation {
   Outcome outcome = Outcome::ok;
   // Redis was lost to the proxy while it wrote: the old copy may live on for the allowance.
   bool redis_lost = false;
+  // A write that reads may miss until everything is over.
+  bool in_the_end = false;
   std::string note;  // for people: the command, the proxy, the reply
 
   bool is_read() const { return (kind == Kind::read || kind == Kind::copy) && outcome == Outcome::ok; }

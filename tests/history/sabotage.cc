@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "policies/fuse_scripts.h"
+#include "policies/tables.h"
 #include "tests/live/harness.h"
 
 namespace sluice::history {
@@ -38,24 +39,38 @@ bool Sabotage::applies() const {
 
 const std::vector<Sabotage>& sabotages() {
   using namespace policies::fuse;
+  using policies::tables::touch_script;
   static const std::vector<Sabotage> list = {
       {"OverlappingWritesTaintNobody",
+       Family::written,
        {&arm(), &apply(), &abort(), &lease(), &fill(), &inval()},
        "local function taint(S, arms)",
        "local function taint(S, arms) if true then return end"},
-      {"TheCopyIsNoFuse", {&arm()}, "call('PEXPIREAT', D, whole(fused))", ""},
-      {"AFillNeedsNoLease", {&fill()}, "local mine =", "local mine = true or"},
+      {"TheCopyIsNoFuse", Family::written, {&arm()}, "call('PEXPIREAT', D, whole(fused))", ""},
+      {"AFillNeedsNoLease", Family::written, {&fill()}, "local mine =", "local mine = true or"},
+      {"AFillOfADirectlyWrittenRowNeedsNoLease", Family::direct, {&fill()}, "local mine =", "local mine = true or"},
       {"AnOverlappingWriteStoresItsValue",
+       Family::written,
        {&apply()},
        "if not (arm and string.match(arm, '^%d+:0:')) then",
        "if false then"},
-      {"AFillDuringAWriteBurnsNot", {&fill()}, "if live > 0 or armed then ttl", "if false then ttl"},
-      {"AWriteLeavesTheLease", {&arm(), &apply()}, "'L', 'N'", "'N'"},
-      {"AWriteLeavesTheMemoryOfAnAbsentRow", {&arm(), &apply()}, "'L', 'N'", "'L'"},
-      {"AnInvalidationLeavesTheLease", {&inval()}, "'L', 'N'", "'N'"},
-      {"AnInvalidationLeavesTheMemoryOfAnAbsentRow", {&inval()}, "'L', 'N'", "'L'"},
-      {"ALeaseIsNobodysOwn", {&lease()}, "if left > 0 then return", "if false then return"},
-      {"FieldsAreStoredWithoutTheRest", {&apply()}, "call('TYPE', D).ok == 'hash'", "true"},
+      {"AFillDuringAWriteBurnsNot", Family::written, {&fill()}, "if live > 0 or armed then ttl", "if false then ttl"},
+      {"AWriteLeavesTheLease", Family::written, {&arm(), &apply()}, "'L', 'N'", "'N'"},
+      {"AWriteLeavesTheMemoryOfAnAbsentRow", Family::written, {&arm(), &apply()}, "'L', 'N'", "'L'"},
+      {"AnInvalidationLeavesTheLease", Family::direct, {&inval()}, "'L', 'N'", "'N'"},
+      {"AnInvalidationLeavesTheMemoryOfAnAbsentRow", Family::direct, {&inval()}, "'L', 'N'", "'L'"},
+      {"ALeaseIsNobodysOwn", Family::direct, {&lease()}, "if left > 0 then return", "if false then return"},
+      {"TheLeaseOfAQueryIsNobodysOwn",
+       Family::joined,
+       {&lease_checked()},
+       "if left > 0 then return",
+       "if false then return"},
+      {"FieldsAreStoredWithoutTheRest", Family::written, {&apply()}, "call('TYPE', D).ok == 'hash'", "true"},
+      {"AResultOfOtherVersionsIsAnswered", Family::joined, {&lease_checked()}, "if V ~= version then", "if false then"},
+      {"AResultIsStoredThoughATableHasChanged", Family::joined, {&fill_checked()}, "seen.text ~= ARGV[8]", "false"},
+      {"AWriteLeavesTheVersion", Family::joined, {&apply()}, "bump(table_key(name), string.sub(arms[1], 3))", ""},
+      {"TheOutboxDropsNoCopy", Family::recorded, {&inval()}, "local dropped = call('DEL', D)", "local dropped = 0"},
+      {"ATouchLeavesTheVersion", Family::joined, {&touch_script()}, "bump(key, ARGV[1])", ""},
   };
   return list;
 }

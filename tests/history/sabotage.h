@@ -6,12 +6,14 @@
 #include <vector>
 
 #include "policies/script.h"
+#include "tests/history/schedule.h"
 
 namespace sluice::history {
 
 // A script of the proxy's, and a part of its text that is replaced.
 struct Sabotage {
   const char* name;
+  Family family;  // whose keys it harms
   std::vector<const policies::Script*> scripts;
   const char* rule;
   const char* instead;

@@ -21,12 +21,36 @@ void add_pairs(std::vector<Pair>& pairs, std::initializer_list<Point> points, st
   }
 }
 
+bool can_meet(Family family, const Pair& pair) {
+  switch (pair.step.point) {
+    case Point::arm:
+    case Point::apply:
+    case Point::abort:
+      if (family != Family::written && family != Family::joined) return false;
+      break;
+    case Point::inval:
+      if (family != Family::direct && family != Family::recorded) return false;
+      break;
+    case Point::touch:
+      return family == Family::joined;
+    case Point::read:
+      return family != Family::joined;  // it has no reads that are passed on
+    case Point::lease:
+    case Point::fill:
+    case Point::statement:
+    case Point::commit:
+      break;
+  }
+  return pair.action != Action::forget || family == Family::joined;
+}
+
 std::vector<Pair> all_pairs(bool sql_link) {
   std::vector<Pair> pairs;
   add_pairs(pairs, {Point::arm, Point::apply, Point::abort, Point::lease, Point::fill},
             {Action::kill, Action::stop, Action::cut, Action::lose, Action::delay, Action::empty, Action::restart,
              Action::evict, Action::lock});
-  add_pairs(pairs, {Point::inval},
+  add_pairs(pairs, {Point::arm, Point::apply, Point::lease, Point::fill}, {Action::forget});
+  add_pairs(pairs, {Point::inval, Point::touch},
             {Action::kill, Action::stop, Action::cut, Action::lose, Action::delay, Action::restart});
   add_pairs(pairs, {Point::read}, {Action::kill, Action::stop, Action::cut, Action::delay});
   if (!sql_link) return pairs;
@@ -37,7 +61,16 @@ std::vector<Pair> all_pairs(bool sql_link) {
 }
 
 // Both are survived, but not together: the arm that would tell of the dead writer is gone.
-bool loses_side_keys(Action action) { return action == Action::empty || action == Action::evict; }
+bool loses_side_keys(Action action) {
+  return action == Action::empty || action == Action::evict || action == Action::forget;
+}
+
+// Only keys of this family can meet it.
+std::optional<Family> family_of(const Fault& fault) {
+  if (fault.step.point == Point::inval) return Family::direct;
+  if (fault.step.point == Point::touch || fault.action == Action::forget) return Family::joined;
+  return std::nullopt;
+}
 
 // What the clients of one key are like.
 enum class Style : std::uint8_t {
@@ -48,7 +81,8 @@ enum class Style : std::uint8_t {
 
 class Draw {
  public:
-  Draw(unsigned seed, int proxies, bool sql_link) : random_(seed), sql_link_(sql_link) {
+  Draw(unsigned seed, int proxies, bool sql_link, std::optional<Family> only)
+      : random_(seed), sql_link_(sql_link), family_(only) {
     schedule_.seed = seed;
     schedule_.proxies = proxies;
   }
@@ -68,10 +102,11 @@ class Draw {
   bool one_in(int count) { return number(count) == 0; }
 
   void draw_faults() {
-    const auto pairs = all_pairs(sql_link_);
+    auto pairs = all_pairs(sql_link_);
+    if (family_) std::erase_if(pairs, [this](const Pair& pair) { return !can_meet(*family_, pair); });
     add_fault(pairs[schedule_.seed % pairs.size()]);
     refusals_ = schedule_.faults[0].step.point == Point::abort;
-    direct_ = schedule_.faults[0].step.point == Point::inval;
+    if (!family_) family_ = family_of(schedule_.faults[0]);
     if (one_in(4)) add_fault(pairs[random_() % pairs.size()]);
   }
 
@@ -105,7 +140,7 @@ class Draw {
     const bool exists = !one_in(3);
     schedule_.keys.push_back({draw_shape(), exists, exists && one_in(2)});
     static constexpr Style kStyles[] = {Style::busy, Style::busy, Style::sparse, Style::doomed};
-    style_ = refusals_ ? Style::busy : kStyles[number(4)];
+    style_ = refusals_ ? Style::busy : kStyles[number(is_written_through() ? 4 : 3)];
     if (style_ == Style::doomed) draw_doom(key);
     if (style_ == Style::busy) draw_slow_steps(key);
     const int clients = 2 + number(3);
@@ -113,17 +148,21 @@ class Draw {
   }
 
   int draw_shape() {
-    int shape = number(static_cast<int>(std::size(kShapes)));
-    while (direct_ && !kShapes[shape].direct) shape = number(static_cast<int>(std::size(kShapes)));
+    int shape = 0;
+    do {
+      shape = number(static_cast<int>(std::size(kShapes)));
+    } while (family_ ? kShapes[shape].family != *family_ : kShapes[shape].family == Family::recorded);
     return shape;
   }
   const Shape& shape() const { return kShapes[schedule_.keys.back().shape]; }
+  bool is(Family family) const { return shape().family == family; }
+  bool is_written_through() const { return is(Family::written) || is(Family::joined); }
 
   // Writes and fills that take their last step when others are long past.
   void draw_slow_steps(int key) {
     for (int i = number(4); i > 0; --i) {
       static constexpr Point kPoints[] = {Point::arm, Point::apply, Point::apply, Point::fill, Point::fill};
-      const Point point = shape().direct ? Point::fill : kPoints[number(5)];
+      const Point point = is_written_through() ? kPoints[number(5)] : Point::fill;
       add_fault({{point, point == Point::arm}, Action::delay});
       schedule_.faults.back().key = key;
       schedule_.faults.back().length = milliseconds(10 + number(120));
@@ -169,17 +208,20 @@ class Draw {
     return milliseconds(which < 8 ? 1 + number(5) : 5 + number(60));
   }
 
+  // What is joined has copies that are out of date while nobody asks for them: looking at them tells nothing. What a
+  // dead writer leaves behind is not to be tidied up by others.
   void draw_deed(Intent& intent) {
+    static constexpr Touch kTouches[] = {Touch::expire, Touch::persist, Touch::drop, Touch::invalidate};
     const int which = number(20);
     const int writes = style_ == Style::busy ? 8 : style_ == Style::sparse ? 2 : 0;
     if (which < writes) {
       make_write(intent, one_in(refusals_ ? 2 : 12));
-    } else if (which < 16) {
+    } else if (which < (is(Family::joined) ? 18 : 16)) {
       intent.kind = Kind::read;
       intent.variant = number(6);
     } else {
       intent.kind = which < 18 ? Kind::copy : Kind::touch;
-      intent.touch = static_cast<Touch>(number(4));
+      intent.touch = kTouches[number(style_ == Style::doomed ? 2 : 4)];
     }
   }
 
@@ -187,12 +229,13 @@ class Draw {
     intent.kind = Kind::write;
     intent.refused = refused;
     intent.variant = number(6);
-    intent.fields = draw_fields(shape().hash);
+    intent.fields = draw_fields();
   }
 
-  // HSET may leave fields alone.
-  std::vector<std::string> draw_fields(bool hash) {
-    if (!hash || one_in(2)) return {"a", "b", "c"};
+  // HSET may leave fields alone. Nobody writes two tables at once.
+  std::vector<std::string> draw_fields() {
+    if (is(Family::joined) && style_ != Style::doomed && one_in(3)) return {"c"};
+    if (!is(Family::joined) && (!shape().hash || one_in(2))) return {"a", "b", "c"};
     switch (number(3)) {
       case 0:
         return {"a"};
@@ -205,7 +248,8 @@ class Draw {
 
   std::mt19937 random_;
   const bool sql_link_;
-  bool refusals_ = false, direct_ = false;
+  std::optional<Family> family_;  // of all keys
+  bool refusals_ = false;
   Style style_ = Style::busy;
   Schedule schedule_;
 };
@@ -226,6 +270,8 @@ const char* name(Point point) {
       return "FILL";
     case Point::inval:
       return "INVAL";
+    case Point::touch:
+      return "TOUCH";
     case Point::statement:
       return "statement";
     case Point::commit:
@@ -254,6 +300,8 @@ const char* name(Action action) {
       return "restart Redis with its data";
     case Action::evict:
       return "evict the side key";
+    case Action::forget:
+      return "forget the tables' versions";
     case Action::lock:
       return "lock in SQL";
     case Action::end_backend:
@@ -281,7 +329,9 @@ std::string print(const Schedule& schedule) {
   return text;
 }
 
-Schedule make_schedule(unsigned seed, int proxies, bool sql_link) { return Draw(seed, proxies, sql_link).draw(); }
+Schedule make_schedule(unsigned seed, int proxies, bool sql_link, std::optional<Family> only) {
+  return Draw(seed, proxies, sql_link, only).draw();
+}
 
 std::size_t pairs_of_step_and_action(bool sql_link) { return all_pairs(sql_link).size(); }
 

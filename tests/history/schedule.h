@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,19 +13,40 @@ namespace sluice::history {
 
 using std::chrono::milliseconds;
 
-// The policies of every trial: a table, a key template and a policy each, of the same name.
+// How what a policy caches comes to change.
+enum class Family : std::uint8_t {
+  written,   // write-through
+  direct,    // its rows are written in the database itself, and then invalidated
+  joined,    // it is a query over two tables: one is written through another policy, the other in the database itself
+  recorded,  // its rows are written in the database itself, whose outbox tells of it
+};
+
+// The policies of every trial: a key template and a policy each, of the same name, and of the table of that name
+// unless it is joined.
 struct Shape {
   const char* name;
   bool hash;
   bool invalidate;  // on_write
-  // Cache-aside: rows are written in the database itself, and then invalidated.
-  bool direct = false;
+  Family family = Family::written;
 };
-inline constexpr Shape kShapes[] = {{"doc", false, false}, {"note", false, true},        {"card", true, false},
-                                    {"form", true, true},  {"leaf", false, false, true}, {"page", true, false, true}};
+inline constexpr Shape kShapes[] = {
+    {"doc", false, false},
+    {"note", false, true},
+    {"card", true, false},
+    {"form", true, true},
+    {"leaf", false, false, Family::direct},
+    {"page", true, false, Family::direct},
+    {"team", false, false, Family::joined},
+    {"gang", true, false, Family::joined},
+    {"tree", false, false, Family::recorded},
+    {"book", true, false, Family::recorded},
+};
+// The tables of what is joined: that of `a` and `b`, written through a policy of its own, and that of `c`.
+inline constexpr Shape kCrew{"crew", true, false};
+inline constexpr const char* kShip = "ship";
 
 // Where a message is on its way, each way twice: before it arrives, and before its answer does.
-enum class Point : std::uint8_t { read, arm, apply, abort, lease, fill, inval, statement, commit };
+enum class Point : std::uint8_t { read, arm, apply, abort, lease, fill, inval, touch, statement, commit };
 struct Step {
   Point point;
   bool reply;
@@ -40,6 +62,7 @@ enum class Action : std::uint8_t {
   empty,       // Redis is killed, and comes back empty
   restart,     // and comes back with its data
   evict,       // the side key vanishes
+  forget,      // the versions of tables vanish
   lock,        // somebody else locks the row or the table for `length`
   end_backend  // the database ends all sessions
 };
@@ -90,7 +113,8 @@ struct Schedule {
 std::string print(const Schedule& schedule);
 
 // `sql_link`: there are links to the database, too. Consecutive seeds go through all pairs of a step and an action.
-Schedule make_schedule(unsigned seed, int proxies, bool sql_link);
+// `only`: keys of this family; else of any but the recorded.
+Schedule make_schedule(unsigned seed, int proxies, bool sql_link, std::optional<Family> only = {});
 
 // How many pairs that is.
 std::size_t pairs_of_step_and_action(bool sql_link);

@@ -24,6 +24,7 @@ class SqliteSession : public Session {
  public:
   explicit SqliteSession(const std::string& path) : database_(path) {}
   std::string query(const std::string& sql) override { return database_.query(sql); }
+  void exec(const std::string& statements) override { database_.exec(statements); }
 
  private:
   live::Database database_;

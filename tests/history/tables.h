@@ -3,18 +3,21 @@
 
 #include <map>
 #include <memory>
+#include <ostream>
 #include <string>
 
 namespace sluice::history {
 
 enum class Engine : std::uint8_t { sqlite, postgresql, mysql };
 const char* name(Engine engine);
+inline void PrintTo(Engine engine, std::ostream* out) { *out << name(engine); }
 
 // A connection to the database, for one thread at a time. Errors throw std::runtime_error.
 class Session {
  public:
   virtual ~Session() = default;
   virtual std::string query(const std::string& sql) = 0;  // rows as `a|b;c|d`, NULL for NULL
+  virtual void exec(const std::string& statements) { query(statements); }
 };
 
 class Tables {

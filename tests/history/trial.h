@@ -17,6 +17,7 @@
 
 #include "tests/history/checker.h"
 #include "tests/history/environment.h"
+#include "tests/history/leases.h"
 #include "tests/history/schedule.h"
 
 namespace sluice::history {
@@ -51,6 +52,7 @@ class Trial {
     std::string name;
     int id = 0;
     const Shape* shape = nullptr;
+    std::string writes;  // the key by which its row, or one of its rows, is written through a proxy
     History history;
   };
   // Redis was not there for a proxy (-1: for all).
@@ -64,36 +66,26 @@ class Trial {
   };
   class Client;
 
-  // Who may read a row from SQL to store it; a key's.
-  struct Lease {
-    std::string token;  // empty: nobody, or it may have ended
-    Clock::time_point asked, ended;
-    int enders = 0;  // commands on their way that may end one
-  };
-
   void prepare();
   void watch();
   void operate();  // on this thread: what takes time, until the clients are done and all is mended
   FaultLink::Verdict meet(int proxy, bool sql, const FaultLink::Message& message);
   milliseconds noise();
-  void watch_leases(const FaultLink::Message& message);
-  void watch_lease(const FaultLink::Message& message);
-  bool is_leased_key(const std::string& word) const;
-  void lease_given(const std::string& key, const std::string& token);
-  void end_leases();
   bool is_about(const Key& key, const FaultLink::Message& message) const;
   bool is_met(const Fault& fault, int proxy, bool sql, const FaultLink::Message& message) const;
   int key_of(const FaultLink::Message& message) const;
   FaultLink::Verdict bring_about_fault(int proxy, bool sql, const FaultLink::Message& message);
-  bool is_step(const Step& step, bool sql, const FaultLink::Message& message) const;
   FaultLink::Verdict bring_about(const Fault& fault, int proxy, bool sql, std::size_t key);
-  void evict_side_key(const std::string& key);
+  void drop(const live::Args& keys);  // in Redis, past the proxies
   void lock(std::size_t key, milliseconds length);
   void later(milliseconds delay, std::function<void()> work);
   std::size_t lose_redis(int proxy);  // until found_redis()
   void found_redis(std::size_t loss);
   void mark_losses();
+  void insert(const Key& key);
   Cells row(const Key& key) const;
+  std::vector<Violation> check_quiet(const Key& key) const;
+  std::vector<Violation> check_key(std::size_t index);
   Cells copy(const Key& key) const;
   void look_through(int proxy, Key& key);
   void count(const Operation& operation);
@@ -105,6 +97,7 @@ class Trial {
   std::vector<Key> keys_;
   Clock::time_point began_ = Clock::now(), ended_;
   std::vector<std::pair<std::size_t, Operation>> stuck_;  // no reply came: key and operation
+  Leases leases_;
   Tally tally_;
   std::string report_;
 
@@ -113,12 +106,8 @@ class Trial {
   std::vector<Task> tasks_;
   std::vector<Loss> losses_;
   std::mt19937 noise_;
-  std::atomic<bool> struck_{false};                        // a fault other than a delay has happened
-  Clock::time_point all_ended_;                            // no lease of before is left
-  std::map<std::string, Lease> leases_;                    // of keys
-  std::map<std::string, Clock::time_point> leases_asked_;  // of tokens
-  std::set<std::string> doubly_leased_;
-  std::set<std::size_t> not_invalidated_;         // keys: their rows were written and their copies may still be there
+  std::atomic<bool> struck_{false};               // a fault other than a delay has happened
+  std::set<std::size_t> not_outdated_;            // keys: their rows were written and their copies may still be used
   std::vector<int> times_met_;                    // per fault; -1: it has happened
   std::deque<std::unique_ptr<Session>> lockers_;  // each holds a lock
   std::size_t clients_running_ = 0;
