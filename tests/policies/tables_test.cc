@@ -8,6 +8,7 @@
 
 #include "policies/fuse_scripts.h"
 #include "policies/policy_metrics.h"
+#include "policies/replies.h"
 #include "tests/policies/proxy_double.h"
 #include "tests/policies/step_test.h"
 
