@@ -172,6 +172,7 @@ TEST_F(Inspect, SourceOfARowWhoseTimeIsOverIsNone) {
   EXPECT_EQ(writer.run(miss({"GET", "fruit:1"})), "$-1\r\n") << "as it answers";
   EXPECT_NE(writer.run(about(Verb::dbget, "fruit:1")).find("fig"), std::string::npos);
   put(now + 3600000);
+  writer.run(about(Verb::invalidate, "fruit:1"));
   EXPECT_NE(writer.run(about(Verb::source, "fruit:1")).find("$3\r\nsql\r\n"), std::string::npos);
 }
 
