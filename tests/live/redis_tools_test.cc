@@ -62,8 +62,7 @@ TEST(RedisBenchmark, GetRunsWithItsKeysFilled) {
 TEST(RedisBenchmark, IncrRunsWithItsKeysAsCounters) {
   Rig rig(kCountersSchema, kCountersPolicy);
   benchmark(rig.sluice, "incr");
-  const std::string synced = rig.sluice.run({"SLUICE", "SYNC", "counter"});
-  EXPECT_TRUE(synced.starts_with("(integer) ")) << synced;
+  EXPECT_TRUE(eventually([&] { return rig.sluice.run({"SLUICE", "SYNC", "counter"}).starts_with("(integer) "); }));
   EXPECT_EQ(rig.db.query("SELECT SUM(Value) FROM Counters"), "100000");
 }
 

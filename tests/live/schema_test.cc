@@ -213,7 +213,7 @@ TEST(ConnectedCheck, AReplicaAndAClusterCannotServePolicies) {
   RedisServer redis;
   redis.run({"REPLICAOF", "127.0.0.1", "1"});
   EXPECT_THAT(check_redis(url_line(redis), 78), HasSubstr(":2:7: this Redis is a replica"));
-  RedisServer cluster({"--cluster-enabled", "yes"});
+  RedisServer cluster({"--cluster-enabled", "yes", "--cluster-port", std::to_string(free_port())});
   EXPECT_THAT(check_redis(url_line(cluster), 78), HasSubstr("cluster mode"));
 }
 
