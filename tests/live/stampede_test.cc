@@ -101,6 +101,7 @@ struct Flood : OnEveryEngine {
   void ask(int first, int count, const std::function<void()>& meanwhile) {
     constexpr int kClients = 8;
     std::vector<std::unique_ptr<Connection>> clients;
+    clients.reserve(kClients);
     for (int i = 0; i < kClients; ++i) clients.push_back(std::make_unique<Connection>(rig.sluice.tcp()));
     for (int i = 0; i < kClients; ++i) {
       std::string commands;
