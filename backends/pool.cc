@@ -50,6 +50,7 @@ const ReadRow& read_of(const Op* op) { return std::get<ReadRow>(*op); }
 
 std::vector<Value> values_of(const std::vector<Bound>& key) {
   std::vector<Value> values;
+  values.reserve(key.size());
   for (const Bound& bound : key) values.push_back(bound.value);
   return values;
 }

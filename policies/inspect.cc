@@ -93,7 +93,7 @@ class Inspection : public Operation {
   Step copy_read(const Event& event, Turn& turn) {
     const resp::Reply* reply = reply_at(event, 0);
     if (reads_as_client() && reply != nullptr && !reply->is_error()) {
-      const std::string& found = item(*reply, 0).text;
+      const std::string& found = verdict_of(*reply);
       if (found == "NEG") return show_source("none", {});
       if (const resp::Reply* const time = reply_at(event, 1)) take_time(*time);
       reply = &item(*reply, found == "HIT" ? 1 : SIZE_MAX);

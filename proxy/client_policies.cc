@@ -174,6 +174,7 @@ bool Client::leases_cleared(const std::vector<std::string>& keys) {
   if (!quiet()) return false;
   if (std::exchange(clearing_, {}) == keys) return true;
   std::vector<Guard> guards;
+  guards.reserve(keys.size());
   for (const std::string& key : keys) guards.push_back({key});
   clearing_ = keys;
   loop_.start(make_guard_clearing(std::move(guards), {}), id_, replies_.open(0, nullptr, false, true));
