@@ -7,6 +7,9 @@
 #include <utility>
 
 #include "policies/fuse_scripts.h"
+#include "policies/load_rows.h"
+#include "policies/load_scripts.h"
+#include "policies/load_target.h"
 #include "policies/query_mapping.h"
 #include "policies/read.h"
 #include "policies/replies.h"
@@ -15,8 +18,6 @@
 namespace sluice::policies {
 namespace {
 
-// A lease answers so many fields by themselves; for more of them the whole hash.
-constexpr std::size_t kPartFieldsMax = 64;
 // Keys with a query each that are led at a time: who waits for the last one waits for so many queries.
 constexpr std::size_t kQueriesMax = 8;
 constexpr Milliseconds kPollMin{5};
@@ -24,34 +25,6 @@ constexpr Milliseconds kPollMax{50};
 // Added to one random number it makes others, far apart (the golden section): what is filled together does not expire
 // together.
 constexpr std::uint64_t kApart = 0x9E3779B97F4A7C15ULL;
-
-// One of the keys that a Load is about.
-struct Target {
-  enum class Stage : std::uint8_t {
-    idle,     // not begun
-    waiting,  // another operation leads its flight
-    leasing,  // we lead: the lease is to be asked for, again if somebody else has it
-    reading,  // SQL is to be asked
-    filling,  // Redis is to be told what SQL said
-    landed,   // there is an answer
-  };
-
-  explicit Target(const std::string& redis_key) : key(redis_key), side(side_key(redis_key)) {}
-
-  std::string key, side;
-  std::vector<sql::Bound> row_key;
-  Stage stage = Stage::idle;
-  bool redis = true;                  // ask and fill Redis
-  std::string undropped;              // why the copy, which may be old, could not be dropped
-  bool leased = false;                // what is read may be stored
-  std::string versions;               // of the tables it depends on, before SQL was asked
-  std::string ends;                   // refresh: when the copy that is to be replaced expires
-  bool read = false;                  // SQL has answered
-  bool counted = false;               // as a miss, or as the hit that it is by now
-  Answer found;                       // while the fill is under way
-  std::optional<std::int64_t> until;  // when the row's time is over (ttl_column), as Unix time in milliseconds
-  std::shared_ptr<const Answer> answer;
-};
 
 using Stage = Target::Stage;
 using Share = Flights::Share;
@@ -70,7 +43,6 @@ class Load : public Operation {
 
   Step start(Turn& turn) override {
     token_ = make_token(turn);
-    choose_part();
     for (const Target& target : targets_) {
       if (target.side.empty()) return finish_error(key_without_side(options_));
     }
@@ -167,38 +139,9 @@ class Load : public Operation {
     return options_.on_redis_down == conf::OnRedisDown::sql && may_read;
   }
   bool has_query() const { return !options_.query.empty(); }
-  bool is_versioned() const { return !shared_.depends_on.empty(); }
-  const char* kind() const { return options_.value == conf::ValueMode::hash ? "H" : "S"; }
-
-  // What a lease is to answer if the value is there: no more of it than the command needs.
-  void choose_part() {
-    const bool some_fields = options_.value == conf::ValueMode::hash && reads_fields(request_.command->id) &&
-                             request_.args.size() <= kPartFieldsMax + 2;
-    if (request_.refresh) {
-      asked_ = {"R", std::to_string(refresh_from().count())};
-      return;
-    }
-    asked_ = {kind()};
-    const bool whether = absence_of(request_.command->id, request_.args.size()) == resp::Absence::no_key;
-    if (whether || request_.command->id == resp::CommandId::exists) asked_ = {"E"};
-    if (some_fields) {
-      asked_ = {"F"};
-      asked_.insert(asked_.end(), request_.args.begin() + 2, request_.args.end());
-    }
-    if (asked_[0] == kind()) return;
-    for (const std::string& word : asked_) part_ += std::to_string(word.size()) + ":" + word;
-  }
-
-  // A copy is renewed from when so much of its life is left.
-  Milliseconds refresh_from() const {
-    const double part = static_cast<double>(options_.ttl.count()) * (1 - options_.refresh_ahead);
-    return Milliseconds(static_cast<Milliseconds::rep>(part));
-  }
-
-  // `left`: of its life; negative: it does not end, or not for now.
+  // `left`: of the life of its copy.
   void look_ahead(const Target& target, Milliseconds left) {
-    if (options_.refresh_ahead <= 0 || left.count() < 0 || left > refresh_from()) return;
-    if (!shared_.refreshes.add(target.key)) shared_.metrics.refreshes_dropped.add();
+    if (scripts_.is_due(left) && !shared_.refreshes.add(target.key)) shared_.metrics.refreshes_dropped.add();
   }
 
   // Nobody else has asked Redis whether this user may read the keys.
@@ -291,7 +234,7 @@ class Load : public Operation {
   Step flights_landed(Turn& turn) {
     for (Flights::Landed& landed : shared_.flights.take(turn.self)) {
       Target& target = target_of(landed.key);
-      const bool other = landed.answer && !landed.answer->part.empty() && landed.answer->part != part_;
+      const bool other = landed.answer && !landed.answer->part.empty() && landed.answer->part != scripts_.part();
       target.stage = other ? Stage::idle : landed.answer ? Stage::landed : Stage::leasing;
       if (!other) target.answer = std::move(landed.answer);
       if (target.stage == Stage::landed) count_shared(target);
@@ -392,11 +335,7 @@ class Load : public Operation {
     CallRedis call;
     for (const Target* target : at(Stage::leasing)) {
       seal(*target);
-      RedisCommand lease{is_versioned() ? &fuse::lease_checked() : &fuse::lease(),
-                         {"2", target->key, target->side, token_, std::to_string(options_.load_timeout.count())}};
-      if (is_versioned()) lease.args.push_back(shared_.depends_on);
-      lease.args.insert(lease.args.end(), asked_.begin(), asked_.end());
-      call.commands.push_back(std::move(lease));
+      call.commands.push_back(scripts_.lease(*target, token_));
     }
     return call;
   }
@@ -432,8 +371,8 @@ class Load : public Operation {
     if (verdict == "HIT") {
       count(target, true);
       look_ahead(target, Milliseconds(item(reply, 3).integer));
-      Answer found = present(item(reply, 1));
-      found.part = part_;
+      Answer found = LoadScripts::present(item(reply, 1));
+      found.part = scripts_.part();
       found.hit = true;
       return land(target, std::move(found), Share::early, turn);
     }
@@ -554,11 +493,7 @@ class Load : public Operation {
       if (!target->redis) seal(*target);
     }
     if (has_query()) return CallSql{query_of(options_, wanted[0]->row_key), left};
-    if (wanted.size() == 1) return CallSql{sql::ReadRow{options_.table, wanted[0]->row_key, mapping_->columns()}, left};
-    sql::ReadRows read{options_.table, {}, {}, mapping_->columns()};
-    for (const sql::Bound& bound : wanted[0]->row_key) read.key_columns.push_back(bound.column);
-    for (const Target* target : wanted) read.keys.push_back(values_of(target->row_key));
-    return CallSql{std::move(read), left};
+    return CallSql{read_of(options_.table, *mapping_, wanted), left};
   }
 
   // As long as the leases live. One by one that may soon be over: what is read then is not stored.
@@ -570,23 +505,12 @@ class Load : public Operation {
     return options_.load_timeout;
   }
 
-  static std::vector<sql::Value> values_of(const std::vector<sql::Bound>& key) {
-    std::vector<sql::Value> values;
-    values.reserve(key.size());
-    for (const sql::Bound& bound : key) values.push_back(bound.value);
-    return values;
-  }
-
   Step rows_read(Event& event, Turn& turn) {
     sql::Result& result = std::get<SqlDone>(event).result;
     shared_.breaker.report(*pass_, result.error, turn);
     const std::vector<Target*> wanted = batch();
     if (has_query()) return query_answered(*wanted[0], result, turn);
-    const std::size_t before = wanted.size() == 1 ? 0 : wanted[0]->row_key.size();
-    for (const sql::Row& row : result.rows) {
-      if (!result.ok() || row.size() == before + mapping_->columns().size()) continue;
-      result.error = {sql::Failure::schema, "", "the row read has other columns than the table"};
-    }
+    check_columns(result, *mapping_, wanted);
     if (result.error.failure == sql::Failure::refused && wanted.size() > 1) {
       one_by_one_ = true;  // one key may be what it refuses: the others have rows
     } else if (!result.ok()) {
@@ -615,28 +539,13 @@ class Load : public Operation {
     return go_on(turn);
   }
 
-  // By their keys. A row that says its key otherwise than the client does is of one that seems to have none: these are
-  // read again, each for itself.
+  // Where a row is left over, those that seem to have none are read again, each for itself.
   void take_rows(const std::vector<Target*>& wanted, std::vector<sql::Row>& rows, Turn& turn) {
-    const std::size_t key_size = wanted[0]->row_key.size();
-    std::unordered_map<std::string, sql::Row> by_key;
-    for (sql::Row& row : rows) {
-      std::string key = mapping_->key_text(std::span(row).first(key_size));
-      row.erase(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(key_size));
-      by_key.try_emplace(std::move(key), std::move(row));
-    }
-    std::vector<Target*> without;
-    for (Target* target : wanted) {
-      const auto found = by_key.extract(mapping_->key_text(values_of(target->row_key)));
-      if (found) {
-        take_row(*target, &found.mapped(), turn);
-      } else {
-        without.push_back(target);
-      }
-    }
-    one_by_one_ = !by_key.empty();
+    DealtRows dealt = deal_rows(rows, *mapping_, wanted);
+    for (const auto& [target, row] : dealt.found) take_row(*target, &row, turn);
+    one_by_one_ = dealt.left_over;
     if (one_by_one_) return;
-    for (Target* target : without) take_row(*target, nullptr, turn);
+    for (Target* target : dealt.without) take_row(*target, nullptr, turn);
   }
 
   // `row`: null when there is none.
@@ -681,30 +590,10 @@ class Load : public Operation {
     std::uint64_t random = turn.random;
     for (Target* target : at(Stage::filling)) {
       seal(*target);
-      call.commands.push_back(fill_command(*target, random));
+      call.commands.push_back(scripts_.fill(*target, token_, random));
       random += kApart;
     }
     return call;
-  }
-
-  RedisCommand fill_command(const Target& target, std::uint64_t random) const {
-    const bool value = target.found.kind == Answer::Kind::value;
-    std::string what = !target.read ? "NONE" : value ? "VALUE" : "ABSENT";
-    if (request_.refresh && target.read) what.append(" ").append(target.ends);
-    std::string until;
-    if (target.until) until = std::to_string(*target.until) + " " + std::to_string(options_.negative_ttl.count());
-    const Milliseconds ttl = value ? jittered(options_.ttl, options_.ttl_jitter, random) : options_.negative_ttl;
-    RedisCommand command{is_versioned() ? &fuse::fill_checked() : &fuse::fill(),
-                         {"2", target.key, target.side, token_, kind(), what, std::to_string(ttl.count()),
-                          std::to_string(options_.fuse.count()), until}};
-    if (is_versioned()) command.args.insert(command.args.end(), {shared_.depends_on, target.versions});
-    const Copy& copy = target.found.copy;
-    if (value && options_.value == conf::ValueMode::hash) {
-      command.args.insert(command.args.end(), copy.fields.begin(), copy.fields.end());
-    } else if (value) {
-      command.args.push_back(copy.text);
-    }
-    return command;
   }
 
   Step fills_answered(const Event& event, Turn& turn) {
@@ -717,13 +606,14 @@ class Load : public Operation {
     const Share unread = target.read ? Share::nobody : Share::early;
     if (reply == nullptr || reply->is_error()) return land(target, std::move(target.found), unread, turn);
     const std::string& verdict = verdict_of(*reply);
-    if (verdict == "PRESENT" && !request_.refresh) return land(target, present(item(*reply, 1)), Share::early, turn);
+    if (verdict == "PRESENT" && !request_.refresh)
+      return land(target, LoadScripts::present(item(*reply, 1)), Share::early, turn);
     if (verdict == "EXPIRED") target.found = {};
     const bool stored = verdict == "STORED" || (verdict == "EXPIRED" && item(*reply, 1).integer == 1);
     if (request_.refresh) return refreshed(target, stored, turn);
     if (target.leased && target.read) (stored ? shared_.metrics.fills : shared_.metrics.fills_rejected).add();
     // A table that is written all the time lets nothing be stored: who asked before SQL was need not ask it again.
-    const Share unstored = is_versioned() && target.read ? Share::marked : unread;
+    const Share unstored = scripts_.is_versioned() && target.read ? Share::marked : unread;
     land(target, std::move(target.found), stored ? Share::early : unstored, turn);
   }
 
@@ -733,12 +623,6 @@ class Load : public Operation {
   }
 
   // --- Answers
-
-  static Answer present(const resp::Reply& value) {
-    Answer answer{Answer::Kind::value, {value.text, {}}, {}, false, {}};
-    for (const resp::Reply& item : value.items) answer.copy.fields.push_back(item.text);
-    return answer;
-  }
 
   static Answer failure(std::string error) { return {Answer::Kind::failed, {}, std::move(error), false, {}}; }
 
@@ -795,13 +679,12 @@ class Load : public Operation {
   Shared& shared_;
   const conf::PolicyOptions& options_;
   const Request request_;
+  const LoadScripts scripts_{shared_, request_};
   std::vector<Target> targets_;                          // distinct keys, in their order
   std::unordered_map<std::string, std::size_t> places_;  // MGET, EXISTS: of each key, in targets_
   std::size_t part_begin_ = 0, part_end_ = 0;            // what is worked on, in targets_
   State state_ = State::awaiting_flight;
   std::string token_;
-  std::vector<std::string> asked_;      // the last arguments of a lease
-  std::string part_;                    // the same in one word; empty: the whole value
   bool granted_ = false;                // the user's rights are known
   std::optional<sql::Error> sql_down_;  // it did not answer: it is not asked again
   bool one_by_one_ = false;             // each row has a query of its own
