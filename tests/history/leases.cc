@@ -7,6 +7,15 @@
 #include "tests/history/steps.h"
 
 namespace sluice::history {
+namespace {
+
+// Of what depends on tables the versions follow, in an array.
+bool is_lease(const std::string& verdict) {
+  constexpr std::string_view kLease = "$5\r\nLEASE\r\n";
+  return verdict.starts_with(kLease) || (verdict.starts_with('*') && verdict.find(kLease) == verdict.find('$'));
+}
+
+}  // namespace
 
 void Leases::pass(const FaultLink::Message& message) {
   const live::Args& command = message.command;
@@ -36,7 +45,7 @@ void Leases::pass_lease(const FaultLink::Message& message) {
     const std::string& token = command.at(at + 1);
     if (!message.is_reply) {
       asked_[token] = Clock::now();
-    } else if (verdicts.size() > i / 2 && verdicts[i / 2].starts_with("$5\r\nLEASE\r\n")) {
+    } else if (verdicts.size() > i / 2 && is_lease(verdicts[i / 2])) {
       give(command.at(3 + i), token);
     }
   }
