@@ -2,6 +2,8 @@
 // when it was asked for, before Redis knew of it.
 #include "tests/history/leases.h"
 
+#include <string_view>
+
 #include "tests/history/client.h"
 #include "tests/history/environment.h"
 #include "tests/history/steps.h"
